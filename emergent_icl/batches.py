@@ -10,14 +10,26 @@ import dataclasses, zlib
 from typing import Protocol, runtime_checkable
 import jax, jax.numpy as jnp
 
-# %% ../nbs/00_batches.ipynb #8a2134d4
+# %% ../nbs/00_batches.ipynb #8028a8f0
 def static(**kwargs): # passed on to `dataclasses.field`, such as `default`
     "A field of a `pytree` that is a setting and no array: hashable, and compiled into the program"
     return dataclasses.field(metadata=dict(static=True), **kwargs)
 
 def pytree(cls): # a class with annotated fields
     "Make `cls` a frozen dataclass that JAX treats as a tree of its arrays"
-    return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+    cls = dataclasses.dataclass(frozen=True, repr='__repr__' not in vars(cls))(cls)
+    fields = dataclasses.fields(cls)
+    settings, arrays = ([f.name for f in fields if bool(f.metadata.get('static')) is which] for which in (True, False))
+    def flatten(tree): return [getattr(tree, name) for name in arrays], tuple(getattr(tree, name) for name in settings)
+    def flatten_with_keys(tree):
+        leaves, aux = flatten(tree)
+        return [(jax.tree_util.GetAttrKey(name), leaf) for name, leaf in zip(arrays, leaves)], aux
+    def rebuild(aux, leaves):
+        tree = object.__new__(cls)
+        for name, value in zip(settings + arrays, [*aux, *leaves]): object.__setattr__(tree, name, value)
+        return tree
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, rebuild, flatten)
+    return cls
 
 # %% ../nbs/00_batches.ipynb #e53d881f
 @pytree
