@@ -86,7 +86,7 @@ class Loss:
         "The loss under its name, and its standard error"
         return mean_stderr(self.name, self.loss(model, self.source.sample(fold(jax.random.key(self.seed), self.name), self.n)))
 
-# %% ../nbs/31_behaviour.ipynb #1bc007fe
+# %% ../nbs/31_behaviour.ipynb #3b051bbb
 def crossing(steps,  # [n] steps of the evaluations
              values, # [n] of a curve
              level): # the level to pass
