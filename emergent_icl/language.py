@@ -32,7 +32,7 @@ class TokenBatch:
     def __len__(self): return self.tokens.shape[0]
     def __repr__(self): return f'TokenBatch({len(self)} sequences, context {self.tokens.shape[-1]-1})'
 
-# %% ../nbs/04_language.ipynb #9aac99d2
+# %% ../nbs/04_language.ipynb #75f6340f
 @pytree
 class MarkovChains:
     "Sequences from a Markov chain of order `order`, fresh for each sequence or one for all (Edelman et al. 2024, arXiv 2402.11004)"
@@ -45,6 +45,8 @@ class MarkovChains:
 
     def __post_init__(self):
         V, k = self.n_symbols, self.order
+        for field in ('n_symbols', 'order', 'context'):
+            if not isinstance(getattr(self, field), (int, np.integer)): raise ValueError(f'{field}={getattr(self, field)!r}: must be a whole number')
         if V < 2: raise ValueError(f'n_symbols={V}: a chain needs at least 2 symbols')
         if k < 1: raise ValueError(f'order={k}: must be at least 1; for independent symbols give every row of `matrix` the same distribution')
         if V**(k+1) > 2**24: raise ValueError(f'n_symbols={V}, order={k}: {V**(k+1):,} transition probabilities; at most 2**24 are allowed, so lower either')
@@ -53,8 +55,12 @@ class MarkovChains:
         if self.matrix is None and self.seed is not None:
             rows = np.random.default_rng(self.seed).dirichlet([self.concentration] * V, V**k)     # on the host: the same chain on every kind of device
             object.__setattr__(self, 'matrix', jnp.asarray(rows, jnp.float32))
+        if self.matrix is not None and not isinstance(self.matrix, jax.Array): object.__setattr__(self, 'matrix', jnp.asarray(self.matrix, jnp.float32))
         if getattr(self.matrix, 'shape', (V**k, V))[-2:] != (V**k, V):
             raise ValueError(f'matrix of shape {self.matrix.shape}: n_symbols={V} and order={k} need {(V**k, V)}')
+        if self.matrix is not None and not isinstance(self.matrix, jax.core.Tracer):
+            rows = np.asarray(self.matrix, np.float64)
+            if not (rows >= 0).all() or abs(rows.sum(-1) - 1).max() > 1e-4: raise ValueError('matrix: every row must be a distribution, non-negative and summing to 1')
 
     def sample(self,
                key,   # a JAX random key; equal keys give equal batches

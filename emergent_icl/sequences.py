@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GROUPS', 'NON_BURSTY', 'Split', 'split_classes', 'draw_distinct', 'draw_without_replacement', 'shuffle',
-           'parse_labeling', 'first_of_class', 'label_places', 'n_labels', 'label_range', 'make_batch', 'ImageLabels',
+           'parse_labeling', 'first_of_class', 'label_places', 'n_labels', 'given_labels', 'make_batch', 'ImageLabels',
            'NoSupport', 'exchange', 'FewShot', 'Bursty', 'Mixed']
 
 # %% ../nbs/02_sequences.ipynb #82bef154
@@ -100,7 +100,7 @@ class Split:
         keep = jax.random.bits(k_keep, group.shape) <= self.threshold[start + column]
         return jnp.where(keep, first + column, self.alias[start + column]).astype(jnp.int32)
 
-# %% ../nbs/02_sequences.ipynb #a679a157
+# %% ../nbs/02_sequences.ipynb #23260ca0
 def split_classes(items,           # an `ItemSet`, or any array [classes, exemplars, …]
                   rare=1603,       # classes in the group `rare`; defaults as published for Omniglot's 1,623
                   common=10,       # classes in the group `common`
@@ -119,8 +119,8 @@ def split_classes(items,           # an `ItemSet`, or any array [classes, exempl
     say(rare + common > 0, 'rare + common', rare + common, 'training needs at least one class')
     say(rare + common + holdout <= n, 'rare + common + holdout', rare + common + holdout, f'the item set has {n} classes')
     say(isinstance(seed, (int, np.integer)) and seed >= 0, 'seed', seed, 'a whole number from 0')
-    say(0 <= zipf_exponent <= 10, 'zipf_exponent', zipf_exponent, 'a number from 0 to 10')
-    say(block >= 1 and n % block == 0, 'block', block, f'a divisor of the {n} classes')
+    say(isinstance(zipf_exponent, (int, float, np.number)) and 0 <= zipf_exponent <= 10, 'zipf_exponent', zipf_exponent, 'a number from 0 to 10')
+    say(isinstance(block, (int, np.integer)) and block >= 1 and n % block == 0, 'block', block, f'a divisor of the {n} classes')
     say(holdout == 0 or (rare + common - 1) // block < (n - holdout) // block, 'holdout', holdout,
         f'some block of {block} copies would stand in training and in holdout: lower `rare`, or take a multiple of {block}')
     blocks = np.random.default_rng(seed).choice(n // block, size=n // block, replace=False)
@@ -171,10 +171,10 @@ def shuffle(key, rows): # rows [n, N, …]
     order = jnp.argsort(jax.random.bits(key, rows.shape[:2]), axis=1)
     return jnp.take_along_axis(rows, order.reshape(order.shape + (1,) * (rows.ndim - 2)), axis=1)
 
-# %% ../nbs/02_sequences.ipynb #c9caa505
+# %% ../nbs/02_sequences.ipynb #bc7f7790
 def parse_labeling(name): # as in the table above
     "A labeling's name as (kind, first label, labels per rare class); raises ValueError for an unknown name"
-    found = re.fullmatch(r'(original|unfixed|ordered)(\d+)?(?:_polysemy(\d+))?', str(name))
+    found = re.fullmatch(r'(original|unfixed|ordered)(\d{1,8})?(?:_polysemy(\d{1,4}))?', str(name))
     ok = found and (found[1] == 'ordered' or not (found[2] or found[3])) and int(found[3] or 1) >= 1
     _require(ok, 'sequences', 'labeling', name, 'one of original, unfixed, ordered, orderedK, ordered_polysemyX, with whole numbers K and X ≥ 1')
     return found[1], int(found[2] or 0), int(found[3] or 1)
@@ -205,14 +205,19 @@ def n_labels(split:Split, *labelings): # the names of the labelings in use
         return first + split.n_rare * (copies - 1) + split.n_train + split.n_holdout
     return max(largest(*parse_labeling(name)) for name in labelings)
 
-def label_range(split:Split,
-                pool:int,   # `unfixed` draws from 0 … pool-1
-                *labelings, # the names of the labelings in use
-               ):
-    "The first label that these labelings can give, and the one after the last"
-    spans = [(0, pool) if kind == 'unfixed' else (first, n_labels(split, name))
-             for name in labelings for kind, first, _ in [parse_labeling(name)]]
-    return min(a for a, _ in spans), max(b for _, b in spans)
+def given_labels(split:Split,
+                 groups,    # names from `GROUPS`: the classes that may be drawn
+                 labeling,  # the name of a labeling
+                 pool:int,  # `unfixed` draws from 0 … pool-1
+                ):          # [k] int32
+    "Every label that a labeling can give to the classes of some groups"
+    kind, first, copies = parse_labeling(labeling)
+    if kind == 'unfixed': return jnp.arange(pool)
+    start = dict(rare=0, common=split.n_rare, zipfian=0, holdout=split.n_train)
+    places = np.unique(np.concatenate([start[g] + np.arange(split.count(g)) for g in groups])).astype(int)
+    if kind == 'original': return split.order[places]
+    rare, others = places[places < split.n_rare], places[places >= split.n_rare]
+    return first + jnp.asarray(np.concatenate([(rare[:, None] * copies + np.arange(copies)).ravel(), others + split.n_rare * (copies - 1)]))
 
 # %% ../nbs/02_sequences.ipynb #390e63be
 def _known(p): # can be looked at now, and is neither traced nor on other hosts
@@ -255,7 +260,7 @@ def make_batch(split:Split,
     if noise_scale: items = items + noise_scale * jax.random.normal(fold(key, 'noise'), items.shape)
     return Batch(items, labels.astype(jnp.int32), classes, exemplars)
 
-# %% ../nbs/02_sequences.ipynb #59953918
+# %% ../nbs/02_sequences.ipynb #4c32a656
 @pytree
 class ImageLabels:
     "What the sources share: the split, and options that act on whatever `arrange(key, n)` gives, places and labels, each [n, N+1]"
@@ -271,10 +276,13 @@ class ImageLabels:
                n:int, # sequences
               ) -> Batch:
         "Draw `n` sequences"
+        for field in dataclasses.fields(self):
+            if field.type is float and not field.metadata.get('static'):
+                self._say(jnp.ndim(getattr(self, field.name)) == 0, field.name, 'an array of probabilities is many sources: sample them with jax.vmap over the source', 'an array')
         places, labels = self.arrange(key, n)
         if not _is_off(self.label_noise):
             true, k = labels[:, :-1], fold(key, 'label_noise')
-            noisy = jax.random.randint(fold(k, 'label'), true.shape, *self.label_range)
+            noisy = jax.random.choice(fold(k, 'label'), self.given_labels, true.shape)
             labels = labels.at[:, :-1].set(jnp.where(jax.random.uniform(k, true.shape) < self.label_noise, noisy, true))
         return make_batch(self.split, key, places, labels, self.noise_scale, self.dtype, self.fresh_rare, self.p_copy)
 
@@ -319,7 +327,7 @@ class ImageLabels:
             self._say(not (symbolic and getattr(self, field)), field, f'the items are symbols ({split.items.dtype}), which have no pixels')
         self._say(not self.fresh_rare or split.n_rare > 0, 'fresh_rare', 'the split has no rare classes')
 
-# %% ../nbs/02_sequences.ipynb #9a31c273
+# %% ../nbs/02_sequences.ipynb #aa700036
 @pytree
 class NoSupport(ImageLabels):
     "Sequences whose context holds no item of the query's class (`no_support_common/_rare/_zipfian` of Chan et al. 2022)"
@@ -336,7 +344,7 @@ class NoSupport(ImageLabels):
     @property
     def n_labels(self): return n_labels(self.split, self.labeling)
     @property
-    def label_range(self): return label_range(self.split, self.split.n_rare, self.labeling)
+    def given_labels(self): return given_labels(self.split, [self.classes], self.labeling, self.split.n_rare)
 
     def places(self, key, n): # [n, N+1]
         group = jnp.full((n, self.context), GROUPS.index(self.classes))
@@ -355,7 +363,7 @@ class NoSupport(ImageLabels):
             labels = jnp.where(jnp.arange(self.context + 1) == at[:, None], labels[:, -1:], labels)
         return places, labels
 
-# %% ../nbs/02_sequences.ipynb #1968cb11
+# %% ../nbs/02_sequences.ipynb #984f3fb7
 def exchange(places, # [n, T]
              ways,   # [n, W] different places
              p,      # probability that a sequence is changed
@@ -394,7 +402,7 @@ class FewShot(ImageLabels):
     @property
     def n_labels(self): return n_labels(self.split, 'ordered' if self.labeling == 'unfixed' else self.labeling)
     @property
-    def label_range(self): return label_range(self.split, self.ways, self.labeling)
+    def given_labels(self): return given_labels(self.split, [self.classes], self.labeling, self.ways)
 
     def arrange(self, key, n): # places [n, N+1] and labels [n, N+1]
         "Which classes stand where, and their labels"
@@ -420,7 +428,7 @@ class FewShot(ImageLabels):
         named = places if _is_off(self.p_swap) else exchange(places, ways, self.p_swap, fold(key, 'swap'))
         return places, label_places(self.split, fold(key, 'labels'), named, self.labeling, W)
 
-# %% ../nbs/02_sequences.ipynb #3bf9e635
+# %% ../nbs/02_sequences.ipynb #ab03c9fc
 NON_BURSTY = ('zipfian', 'common_uniform', 'common_no_support')
 
 @pytree
@@ -460,6 +468,10 @@ class Bursty(ImageLabels):
         need(burst and rare, rare=self.ways, common=rest and 1)
         need(plain, **dict(zipfian=dict(zipfian=1), common_uniform=dict(common=1), common_no_support=dict(common=2))[self.non_bursty])
         copies = self.context + 1 if plain else self.shots + 1 + rest
+        rare_name, common_name = self._labelings
+        if rare_name != common_name and isinstance(self.split, Split) and _known(self.split.order):
+            meet = np.intersect1d(*(given_labels(self.split, [group], name, self.split.n_rare) for group, name in (('rare', rare_name), ('common', common_name))))
+            self._say(not len(meet), 'labeling_common', f'with labeling_rare={rare_name!r} a rare and a common class would share label {int(meet[0]) if len(meet) else 0}')
         self._check_source(copies, groups, getattr(self.split, 'n_rare', None))
 
     @property
@@ -469,7 +481,7 @@ class Bursty(ImageLabels):
     @property
     def n_labels(self): return n_labels(self.split, *self._labelings)
     @property
-    def label_range(self): return label_range(self.split, self.split.n_rare, *self._labelings)
+    def given_labels(self): return jnp.concatenate([given_labels(self.split, [group], name, self.split.n_rare) for group, name in zip(('rare', 'common'), self._labelings)])
 
     def places(self, key, n): # [n, N+1]
         return self._places_and_ways(key, n)[0]
@@ -506,7 +518,7 @@ class Bursty(ImageLabels):
         if common != rare: labels = jnp.where(named < self.split.n_rare, labels, label(common))
         return places, labels
 
-# %% ../nbs/02_sequences.ipynb #dae06a04
+# %% ../nbs/02_sequences.ipynb #63a55cbf
 @pytree
 class Mixed(ImageLabels):
     "Few-shot sequences of rare classes among sequences of common classes (`mixed` of Chan et al. 2022)"
@@ -526,7 +538,7 @@ class Mixed(ImageLabels):
     @property
     def n_labels(self): return n_labels(self.split, self.labeling_common)
     @property
-    def label_range(self): return label_range(self.split, self.split.n_rare, 'unfixed', self.labeling_common)
+    def given_labels(self): return jnp.concatenate([jnp.arange(self.ways), given_labels(self.split, ['common'], self.labeling_common, self.split.n_rare)])
 
     def arrange(self, key, n): # places [n, N+1] and labels [n, N+1]
         "Which classes stand where, and their labels"

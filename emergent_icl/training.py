@@ -73,7 +73,7 @@ def _make_program(graphdef, optimiser, loss, batch_size, K, constant):
         return dict(own, params=params, opt_state=opt_state), losses_K
     return program
 
-# %% ../nbs/21_training.ipynb #51431fb5
+# %% ../nbs/21_training.ipynb #fa7e184b
 @dataclass(frozen=True)
 class Trained:
     "What training leaves: parameters with a leading axis of seeds, and metrics by seed and step"
@@ -95,11 +95,16 @@ def _check_finite(losses, start):
 
 def _leafless(thing): return jax.tree_util.all_leaves([thing])   # no pytree: JAX sees one opaque object
 
+def _check_labels(source, model, who):
+    needed, there = getattr(source, 'n_labels', None), getattr(getattr(model, 'config', None), 'n_outputs', None)
+    if needed and there and needed > there: raise ValueError(f'train: the source of {who} gives {needed} labels, but the model has {there} outputs')
+
 def _check_evaluators(evaluators, model):
     "Call every evaluator with shapes alone, so that a mistake shows before the run and not after it"
     seen = {'loss': 'the training loss'}
     for evaluator in evaluators:
         who = getattr(evaluator, '__name__', type(evaluator).__name__)
+        _check_labels(getattr(evaluator, 'source', None), model, f'evaluator {who}')
         if any(not hasattr(leaf, 'dtype') and not isinstance(leaf, (int, float)) for leaf in jax.tree.leaves(evaluator)) and not _leafless(evaluator):
             raise ValueError(f'train: evaluator {who} holds something that is neither an array nor a pytree: make its source one with `batches.pytree`')
         row = nnx.eval_shape(evaluator, model)
@@ -128,6 +133,7 @@ def train(build,                  # `build(rngs) -> nnx.Module`, called once a s
     if not hasattr(source, 'sample'): raise ValueError(f'train: source={type(source).__name__} has no method sample(key, n)')
     evaluators = [evaluators] if callable(evaluators) else list(evaluators)
     abstract = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+    _check_labels(source, abstract, 'training')
     _check_evaluators(evaluators, abstract)
     mesh, graphdef = replica_mesh(S, devices), nnx.split(abstract)[0]
     def init(shared, key):
