@@ -135,7 +135,7 @@ def demo_table(result): # what `run_demo` returns
         f'the context, open: among all; s.e.: over seeds. IWL: on the {result["classes"]:,} training classes, with the label not in the context.',
         f'{result["steps"]:,} steps, {result["seconds"]} s. Figures: {", ".join(result["figures"])}'])
 
-# %% ../nbs/44_cli.ipynb #cb8d931f
+# %% ../nbs/44_cli.ipynb #b250344c
 @dataclass(frozen=True)
 class Demo:
     """Watch in-context learning emerge: four small transformers, trained on drawn characters or on images of yours."""
@@ -169,15 +169,18 @@ class Bench:
     """Sequences per CPU-second."""
     seconds: float = 2.
     """CPU time for each figure."""
+    classes: int = 1623
+    """Classes of random images to draw from, 20 images each; as many as Omniglot has take 2 GB."""
     json: bool = False
     """Print one JSON object on standard output, and nothing else there."""
 
     def run(self):
         with blame_the_input():
             if not 0 < self.seconds < float('inf'): raise ValueError(f'--seconds {self.seconds} is not possible: a positive number')
+            if self.classes < 20: raise ValueError(f'--classes {self.classes} is not possible: at least 20')
         if hasattr(os, 'sched_setaffinity'): os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}) # before JAX counts the cores
         from emergent_icl.bench import bench_sources
-        return dict(sources=bench_sources(seconds=self.seconds))
+        return dict(sources=bench_sources(self.classes, self.seconds))
 
     def table(self, result):
         from emergent_icl.bench import sources_table
