@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['GROUPS', 'NON_BURSTY', 'Split', 'split_classes', 'draw_distinct', 'draw_without_replacement', 'shuffle',
            'parse_labeling', 'first_of_class', 'label_places', 'n_labels', 'given_labels', 'make_batch', 'ImageLabels',
-           'NoSupport', 'exchange', 'FewShot', 'Bursty', 'Mixed']
+           'NoSupport', 'exchange', 'FewShot', 'Bursty', 'Mixed', 'SharedLabels']
 
 # %% ../nbs/02_sequences.ipynb #82bef154
 import dataclasses, re
+from typing import Any
 import numpy as np, jax, jax.numpy as jnp
 from .batches import Batch, pytree, static, fold
 
@@ -548,3 +549,22 @@ class Mixed(ImageLabels):
         plain = places, label_places(split, fold(key, 'labels'), places, self.labeling_common, split.n_rare)
         is_few = jax.random.uniform(fold(key, 'kind'), (n, 1)) < self.p_fewshot
         return tuple(jnp.where(is_few, a, b) for a, b in zip(few, plain))
+
+# %% ../nbs/02_sequences.ipynb #02c0de02
+@pytree
+class SharedLabels:
+    "Any source, with each label taken modulo `n_labels` (Reddy 2023: many classes, 32 labels)"
+    source: Any
+    n_labels: int = static()  # L
+
+    def __post_init__(self):
+        _require(isinstance(self.n_labels, int) and self.n_labels >= 1, 'SharedLabels', 'n_labels', self.n_labels, 'a whole number, at least 1')
+    @property
+    def split(self): return self.source.split
+    @property
+    def context(self): return self.source.context
+    @property
+    def ways(self): return self.source.ways
+    def sample(self, key, n): # as the source's
+        batch = self.source.sample(key, n)
+        return dataclasses.replace(batch, labels=batch.labels % self.n_labels)
