@@ -356,6 +356,7 @@ def sweep(config,                 # of this library, or a dataclass like them
     configs, folders = [replace(config, **p) for p in points], [folder / point_name(p) for p in points]
     groups = program_groups(configs, together)
     for group in groups: nnx.eval_shape(lambda: configs[group[0]].make_model(nnx.Rngs(0)))   # a model that cannot be made shows now
+    if (folder / 'config.json').exists(): raise ValueError(f'sweep: {folder} holds a run; take another folder')
     _agree(folder, base, grid)
     folder.mkdir(parents=True, exist_ok=True)
     runs._write_json(folder / 'sweep.json', dict(config=base, grid=grid))
@@ -415,7 +416,7 @@ def final_metrics(results): # from `sweep_results`
         one = results.isel(dict(zip(dims, where)))
         point = {d: one[d].item() for d in dims}
         if (step := int(one.reached)) < 0: rows.append(dict(point=point, step=None, metrics={})); continue
-        last = one.sel(step=step)
+        last = one.sel(step=step).isel(seed=slice(point.get('n_seeds')))
         rows.append(dict(point=point, step=step, metrics={k: [float(x) for x in last[k].values] for k in last.data_vars if last[k].dims == ('seed',)}))
     return rows
 

@@ -67,6 +67,7 @@ class TrainingConfig:
         check('final_share', 0 <= self.final_share <= 1, 'between 0 and 1')
         check('learning_rate', 0 < self.learning_rate < float('inf'), 'positive and finite')
         check('momentum', self.momentum < 1, 'below 1')
+        check('momentum', self.optimiser == 'sgd' or self.momentum in (0, .9), f'0 or 0.9 with {self.optimiser}, which does not read it')
         for field, names in dict(optimiser=OPTIMISERS, schedule=SCHEDULES, seeds_vary=('both', 'init', 'data'), on_nonfinite=('stop', 'drop')).items():
             check(field, getattr(self, field) in names, f'one of {", ".join(names)}')
         check('weight_decay', not (self.weight_decay and self.optimiser == 'adam'), "0 with adam: take optimiser='adamw', or l2")
