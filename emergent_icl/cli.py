@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['COMMANDS', 'OF_RECIPE', 'UsageError', 'blame_the_input', 'check_writable', 'use_cores', 'DemoConfig', 'demo_split',
-           'demo_parts', 'run_demo', 'demo_table', 'Demo', 'Bench', 'Version', 'keep_compiled', 'find_recipe',
-           'agent_run', 'options', 'Train', 'Sweep', 'Compile', 'Ls', 'Recipes', 'plain_flags', 'of_file', 'of_recipe',
-           'parse', 'main']
+           'demo_parts', 'run_demo', 'demo_table', 'Demo', 'find_peers', 'Bench', 'Version', 'keep_compiled',
+           'find_recipe', 'agent_run', 'options', 'Train', 'Sweep', 'Compile', 'Ls', 'Recipes', 'Eval', 'read_numbers',
+           'Llc', 'plain_flags', 'of_file', 'of_recipe', 'parse', 'main']
 
 # %% ../nbs/44_cli.ipynb #f4861f42
 import contextlib, dataclasses, functools, io, json as json_, logging, math, operator, os, re, statistics, sys, tempfile, time
@@ -165,15 +165,33 @@ class Demo:
         return run_demo(images, self.seed, self.folder, dataclasses.replace(DemoConfig(), steps=self.steps))
     def table(self, result): return demo_table(result)
 
+def find_peers(folder, yes): # None: the user's cache; install without asking
+    "The environment of the published estimators, installed now if the user agrees; raises UsageError if not"
+    import pooch
+    from emergent_icl.bench import DEVINTERP, PEER_BYTES, TORCH, install_peers, peers_installed
+    folder = Path(pooch.os_cache('emergent-icl') / 'peers') if folder is None else folder.expanduser().absolute()
+    if peers_installed(folder): return folder
+    what = f'devinterp {" and ".join(DEVINTERP)} with PyTorch {TORCH} take {PEER_BYTES / 1e9:.1f} GB in {folder}'
+    if folder.exists() and any(folder.iterdir()) and not (folder / 'pyvenv.cfg').exists(): raise UsageError(f'--peers {folder} holds other things: give an empty or a new folder')
+    if not yes:
+        print(f'{what}; install them? [y/N] ', end='', file=sys.stderr, flush=True)
+        if not sys.stdin or sys.stdin.readline().strip().lower() not in ('y', 'yes'): raise UsageError(f'{what}, and are not installed: answer y, or give --yes')
+    install_peers(folder)
+    return folder
+
 @dataclass(frozen=True)
 class Bench:
     """Measure speed on one core, beside the published way of doing the same."""
-    what: Positional[Literal['sources', 'train']]
-    """Sequences per CPU-second, or training steps."""
+    what: Positional[Literal['sources', 'train', 'llc']]
+    """sources: sequences per CPU-second. train: training steps per CPU-second. llc: draws of SGLD per CPU-second, beside devinterp."""
     seconds: float = 2.
     """CPU time for each figure."""
     classes: int = 1623
     """Classes of random images to draw from, 20 images each; as many as Omniglot has take 2 GB (sources) or 1 GB (train)."""
+    peers: Path | None = None
+    """llc: where devinterp and PyTorch are, or will be installed after asking. Default: the user's cache folder."""
+    yes: bool = False
+    """llc: install them without asking."""
     json: bool = False
     """Print one JSON object on standard output, and nothing else there."""
 
@@ -184,10 +202,13 @@ class Bench:
         if hasattr(os, 'sched_setaffinity'): os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}) # before JAX counts the cores
         from emergent_icl import bench
         if self.what == 'train': return dict(train=bench.bench_train(self.classes, self.seconds))
+        if self.what == 'llc':
+            with blame_the_input(): return dict(llc=bench.bench_llc(find_peers(self.peers, self.yes)))
         return dict(sources=bench.bench_sources(self.classes, self.seconds))
 
     def table(self, result):
         from emergent_icl import bench
+        if 'llc' in result: return bench.llc_table(result['llc'])
         return bench.train_table(result['train']) if self.what == 'train' else bench.sources_table(result['sources'])
 
 @dataclass(frozen=True)
@@ -338,7 +359,6 @@ class Compile:
                 config = on_devices(self.config, len(devices))
                 reports = compile_recipe(config, devices, self.recipe, ('train', 'llc') if self.program == 'both' else (self.program,))
         except ImportError as error: raise UsageError(error) from error
-        if not reports: raise UsageError('--program llc needs emergent_icl.sampling, which is not there')
         used = config.mesh_data * config.mesh_model * math.gcd(config.n_seeds, len(devices) // (config.mesh_data * config.mesh_model))
         return dict(recipe=self.recipe, topology=self.topology, layout=config.layout, chips=len(devices), chips_used=used, mesh_data=config.mesh_data, mesh_model=config.mesh_model,
                     n_seeds=config.n_seeds, batch_size=config.batch_size, fits=all(r.fits for r in reports),
@@ -384,8 +404,141 @@ class Recipes:
         from emergent_icl.recipes import overview_table
         return overview_table(result['recipes'])
 
+# %% ../nbs/44_cli.ipynb #44ev0002
+@dataclass(frozen=True)
+class Eval:
+    """Evaluate a checkpoint of a run on freshly drawn sequences, with standard errors."""
+    folder: Positional[Path]
+    """Of the run."""
+    step: int | None = None
+    """Checkpoint. Default: the last."""
+    modes: str | None = None
+    """Kinds of sequences between commas. Images: fewshot_holdout, fewshot_rare, fewshot_common, fewshot_zipfian, no_support_rare, no_support_common, no_support_zipfian, bursty, mixed, training, ciwl, swapped, frequency, per_sequence. Regression: training, x3, x5, x10, infinite_tasks. Language: held_out, training, ngrams, without_positions. Default: what tells most about the run."""
+    seed: int | None = None
+    """The model of this seed alone. Default: all."""
+    n: int = 1000
+    """Sequences of each kind."""
+    batch: int = 250
+    """Of these in memory at a time."""
+    json: bool = False
+    """Print one JSON object on standard output, with values by token too, and nothing else there."""
+
+    def run(self):
+        import numpy as np
+        from emergent_icl import behaviour, runs
+        start = time.perf_counter()
+        with blame_the_input():
+            for name, least in dict(n=2, batch=1).items():
+                if getattr(self, name) < least: raise ValueError(f'--{name} {getattr(self, name)} is not possible: at least {least}')
+            run = runs.open(self.folder)
+            keep_compiled()
+            step = max(run.steps, default=0) if self.step is None else self.step
+            found = behaviour.evaluate(run, step, self.modes and self.modes.split(','), self.seed, self.n, self.batch)
+        finite, rows = lambda v: float(v) if abs(float(v)) < float('inf') else None, []      # JSON knows no NaN
+        for mode, values in found.items():
+            for name in (k for k in values.data_vars if not k.endswith('_stderr')):
+                mean, stderr = values[name], values[f'{name}_stderr']
+                for at in np.ndindex(mean.shape):
+                    where = {d: mean[d].values[i].item() for d, i in zip(mean.dims, at)}
+                    rows.append(dict(mode=mode, metric=name, **where, value=finite(mean.values[at]), stderr=finite(stderr.values[at])))
+        return dict(folder=str(self.folder), step=step, n=self.n, evaluations=rows, seconds=round(time.perf_counter() - start, 1))
+
+    def table(self, result):
+        rows, seeds = [r for r in result['evaluations'] if 'token' not in r], sorted({r['seed'] for r in result['evaluations']})
+        label = lambda r: (r['mode'], r['metric'] + ''.join(f' {v}' for k, v in r.items() if k not in ('mode', 'metric', 'seed', 'scale', 'value', 'stderr')))
+        show = lambda r: f'{"-":>10}{"":10}' if r['value'] is None else f'{r["value"]:>10.4f} ± {r["stderr"]:<7.4f}'
+        cells = {}
+        for r in rows: cells.setdefault(label(r), {})[r['seed']] = show(r)
+        wide, lines, before = max(len(metric) for _, metric in cells), [], None
+        for (mode, metric), each in cells.items():
+            if mode != before: lines += [f'{mode:<{wide + 2}}' + ''.join(f'{f"seed {s}":>14}{"":6}' for s in seeds)]
+            lines.append(f'  {metric:<{wide}}' + ''.join(each[s] for s in seeds)); before = mode
+        return '\n'.join([*(line.rstrip() for line in lines), '', f'step {result["step"]:,}, {result["n"]:,} sequences of each kind, ± standard error over sequences. {result["seconds"]} s.'])
+
+# %% ../nbs/44_cli.ipynb #5f20b8fd
+def read_numbers(option, text, kind=float): # '1e-5,1e-4'; None is an empty list
+    "Numbers between commas; raises ValueError that names the option"
+    try: return [kind(part) for part in text.split(',')] if text else []
+    except ValueError: raise ValueError(f'{option} {text} is not possible: {"whole " * (kind is int)}numbers between commas, such as {"100,200" if kind is int else "1e-5,1e-4"}') from None
+
+@dataclass(frozen=True)
+class Llc:
+    """Estimate the learning coefficient, with its error and a verdict, at the checkpoints of a run, or go on where the same command stopped."""
+    folder: Positional[Path]
+    """Of the run."""
+    steps: str | None = None
+    """Checkpoints, such as 100,1000. Default: all."""
+    seeds: str | None = None
+    """Such as 0,1. Default: all."""
+    step_size: str | None = None
+    """Epsilon, one or several between commas; each with each localization and temperature. Default: found from the curvature, at every checkpoint."""
+    localization: str | None = None
+    """Gamma, one or several. Default: chosen at every checkpoint."""
+    nbeta: str | None = None
+    """n x inverse temperature, one or several. Default: n / log n."""
+    n: int = 4096
+    """Sequences drawn once from the training source, over which the loss is taken."""
+    batch_size: int = 64
+    """Of these, for each draw."""
+    chains: int = 4
+    """Walks side by side."""
+    draws: int = 1000
+    """Of each chain, burn-in included."""
+    seed: int = 0
+    """Root of the randomness of data and chains."""
+    plot: bool = False
+    """Draw the coefficient under the loss into FOLDER/llc.png."""
+    json: bool = False
+    """Print one JSON object on standard output, and nothing else there."""
+
+    def run(self):
+        import hashlib, itertools, jax
+        from emergent_icl import recipes, runs
+        with blame_the_input():
+            for name, least in dict(n=16, batch_size=1, chains=1, draws=16).items():
+                if getattr(self, name) < least: raise ValueError(f'--{name.replace("_", "-")} {getattr(self, name)} is not possible: at least {least}')
+            which = {name: read_numbers(f'--{name}', getattr(self, name), int) or None for name in ('steps', 'seeds')}
+            grid = {name: read_numbers(f'--{name.replace("_", "-")}', getattr(self, name)) or [None] for name in ('step_size', 'localization', 'nbeta')}
+            for name, values in grid.items():
+                if bad := [v for v in values if v is not None and not v > 0]: raise ValueError(f'--{name.replace("_", "-")} {bad[0]:g} is not possible: it must be positive')
+            run = runs.open(self.folder)
+            for name, asked in which.items():
+                if missing := sorted(set(asked or ()) - {int(v) for v in getattr(run, name)}): raise ValueError(f'{name}={missing} have no checkpoint; there are {list(map(int, getattr(run, name)))}')
+            check_writable(self.folder, *['llc.png'] * self.plot)
+        keep_compiled()
+        start, results = time.perf_counter(), {}
+        for values in itertools.product(*grid.values()):
+            setting = dict(zip(grid, values))
+            settings = dict(setting, n=self.n, batch_size=self.batch_size, chains=self.chains, draws=self.draws)
+            mark = hashlib.sha256(json_.dumps([settings, self.seed, run.info.get('id')]).encode()).hexdigest()[:12]
+            label = ', '.join(f'{k.replace("_", " ")} {v:g}' for k, v in setting.items() if v is not None) or 'chosen settings'
+            print(label, file=sys.stderr)
+            with blame_the_input(): results[label] = recipes.learning_coefficients(run, key=jax.random.key(self.seed), **which, folder=self.folder / 'llc' / mark, **settings)
+        if self.plot:
+            import matplotlib; matplotlib.use('Agg')
+            from emergent_icl import figures
+            part = self.folder / '.llc.png.part'                 # whole or not there
+            figures.learning_coefficients(results, run.metrics, self.folder.name).savefig(part, dpi=150, format='png')
+            os.replace(part, self.folder / 'llc.png')
+        finite = lambda v: float(v) if abs(float(v)) < float('inf') else None      # JSON knows no NaN
+        rows = [dict(seed=int(s), step=int(t), setting=label, **{k: finite(one[k]) for k in ('value', 'stderr', 'step_size', 'localization')}, verdict=str(one.verdict.item()), reasons=str(one.reasons.item()),
+                     per_chain=[finite(v) for v in one.llc.values])
+                for label, found in results.items() for s in found.seed.values for t in found.step.values for one in [found.sel(seed=s, step=t)]]
+        some = next(iter(results.values()))
+        return dict(folder=str(self.folder), n=self.n, n_counts='sequences', loss=some.loss, estimates=rows, figure=str(self.folder / 'llc.png') if self.plot else None, seconds=round(time.perf_counter() - start, 1))
+
+    def table(self, result):
+        show = lambda v: f'{"-" if v is None else format(v, ".4g"):>11}'
+        def why(r): # the first of the gravest reasons; --json has them all
+            reasons = [part for part in re.split('; (?=caution: |reject: )', r['reasons']) if part.startswith(r['verdict'])]
+            return f'; {reasons[0].split(": ", 1)[1]}' + (f' (and {len(reasons) - 1} more)' if reasons[1:] else '') if reasons else ''
+        lines = [f'{r["seed"]:>4}{r["step"]:>9}{show(r["value"])}{show(r["stderr"])}  {r["verdict"]:<8} {r["setting"]}{why(r)}' for r in result['estimates']]
+        figure = f' Figure: {result["figure"]}.' if result['figure'] else ''
+        return '\n'.join([f'{"seed":>4}{"step":>9}{"LLC":>11}{"± s.e.":>11}  {"verdict":<8} settings; gravest reason', *lines, '',
+                          f'L: {result["loss"]}. n = {result["n"]:,} counts sequences, drawn from the training source. {result["seconds"]} s.{figure}'])
+
 # %% ../nbs/44_cli.ipynb #c1096c85
-COMMANDS = {'demo': Demo, 'recipes': Recipes, 'train': Train, 'sweep': Sweep, 'compile': Compile, 'ls': Ls, 'bench': Bench, 'version': Version}
+COMMANDS = {'demo': Demo, 'recipes': Recipes, 'train': Train, 'sweep': Sweep, 'compile': Compile, 'eval': Eval, 'llc': Llc, 'ls': Ls, 'bench': Bench, 'version': Version}
 OF_RECIPE = 'train', 'sweep', 'compile'                            # `emergent-icl COMMAND RECIPE`: a recipe's fields are options
 
 def plain_flags(config, args): # `wandb agent` writes `--flag=True`

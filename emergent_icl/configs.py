@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'SEQUENCES', 'DRAWN', 'KINDS', 'RunConfig', 'ImagesConfig', 'RegressionConfig', 'LanguageConfig',
-           'from_record', 'load_model']
+           'from_record', 'load_model', 'loss_of']
 
-# %% ../nbs/22_configs.ipynb #3a4ecdd8
+# %% ../nbs/22_configs.ipynb #9b4f49c6
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from .regression import LinearRegression
 from .encoders import LinearEncoder, EmbeddingEncoder, ResNetEncoder, PlacedEncoder, RegressionEncoder, TokenEncoder
 from .transformer import Transformer, TransformerConfig, Shape
 from .recurrent import Recurrent, RecurrentConfig
-from .training import TrainingConfig, fill_model, query_loss, sequence_loss, regression_loss, token_loss
+from .training import TrainingConfig, fill_model, _parts, query_loss, sequence_loss, regression_loss, token_loss
 
 # %% ../nbs/22_configs.ipynb #ea9fed95
 ARCHITECTURES = 'transformer', 'lstm', 'gru', 'rnn'
@@ -240,3 +240,21 @@ def load_model(run,      # from `runs.open`
     "The model of one checkpoint of one seed; raises KeyError for a step that was not saved"
     config = from_record(run.config)
     return fill_model(config.make_model, run.params(step, seed))
+
+# %% ../nbs/22_configs.ipynb #3c8f262f
+@lru_cache(maxsize=8)                                   # the same function for the same configuration: nothing is compiled twice
+def loss_of(config): # of this library
+    "`(loss, mask)`: `loss(arrays, batch) -> [B]` with the arrays by path of `runs.open(folder).params(step, seed)`, and what of them may move, {path: bool}; None for all"
+    config = replace(config, compute_dtype='float32', attention='explicit', remat=False)
+    model = nnx.eval_shape(lambda: config.make_model(nnx.Rngs(0)))
+    model.eval()
+    graph, params, stats, counters = _parts(model)
+    def names(state):
+        return ['.'.join(str(getattr(p, 'key', getattr(p, 'idx', getattr(p, 'name', p)))) for p in path if not (isinstance(p, jax.tree_util.GetAttrKey) and p.name == 'value'))
+                for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+    moving, tree = set(names(params)), jax.tree.structure((params, stats))
+    order = names(params) + names(stats)
+    def loss(arrays, batch):
+        if missing := sorted(set(order) ^ set(arrays)): raise ValueError(f'loss_of: {missing[:3]} of the arrays are not the model\'s; it was made with another configuration')
+        return config.loss(nnx.merge(graph, *tree.unflatten([arrays[name] for name in order]), counters), batch)
+    return loss, None if moving == set(order) else {name: name in moving for name in order}

@@ -5,35 +5,32 @@
 # %% auto #0
 __all__ = ['LIMITS', 'Reason', 'Estimate', 'estimate', 'Calibration', 'calibrate', 'over_run']
 
-# %% ../nbs/35_llc.ipynb #664e3cc7
-import dataclasses, html, json, os, pathlib
+# %% ../nbs/35_llc.ipynb #c9611d53
+import dataclasses, hashlib, html, json, os, pathlib
 from functools import partial
 from typing import NamedTuple
 import jax, jax.numpy as jnp, numpy as np, xarray as xr, matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 from .batches import fold
-from .sampling import Chains, sgld, averaged_sgld, rmsprop_sgld, _flatten, _flat_mask, _take, _example_losses
+from .sampling import Chains, sgld, averaged_sgld, rmsprop_sgld, _flatten, _flat_mask, _take
 
-# %% ../nbs/35_llc.ipynb #e4cc404d
+# %% ../nbs/35_llc.ipynb #248c88bd
 @partial(jax.jit, static_argnames=('loss', 'order'))
-def _spectrum(loss, params, batch, mask, positions, keys, order):
-    "Lanczos at every position [C, P] from one random start each: eigenvalues and weights [C, order] of the Hessian of what may move"
+def _spectrum(loss, params, batch, mask, w, key, order):
+    "Lanczos at a position [P] from one random start: eigenvalues and weights [order] of the Hessian of what may move"
     from matfree import decomp
     flat, rebuild = _flatten(params)
     keep = jnp.ones_like(flat) if mask is None else _flat_mask(mask, params)
     mean = lambda w: loss(rebuild(w), batch).mean()
     lanczos = decomp.tridiag_sym(order, materialize=False, custom_vjp=False)
-    def at(args):
-        w, key = args
-        matvec = lambda v: keep * jax.jvp(jax.grad(mean), (w,), (keep * v,))[1]
-        start = keep * jax.random.rademacher(key, w.shape, w.dtype)
-        diagonal, beside = lanczos(matvec, start / jnp.linalg.norm(start)).J_small
-        if order > 1:                                                          # the Krylov space may end early
-            good = jnp.cumprod(jnp.isfinite(beside) & (beside > 1e-6 * (jnp.abs(diagonal[0]) + jnp.abs(beside[0]))))
-            diagonal = jnp.where(jnp.concatenate([jnp.ones(1), good]) > 0, diagonal, 0.); beside = jnp.where(good > 0, beside, 0.)
-        values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
-        return values, vectors[0]**2 * keep.sum()
-    return jax.lax.map(at, (positions, keys))
+    matvec = lambda v: keep * jax.jvp(jax.grad(mean), (w,), (keep * v,))[1]
+    start = keep * jax.random.rademacher(key, w.shape, w.dtype)
+    diagonal, beside = lanczos(matvec, start / jnp.linalg.norm(start)).J_small
+    if order > 1:                                                              # the Krylov space may end early
+        good = jnp.cumprod(jnp.isfinite(beside) & (beside > 1e-6 * (jnp.abs(diagonal[0]) + jnp.abs(beside[0]))))
+        diagonal = jnp.where(jnp.concatenate([jnp.ones(1), good]) > 0, diagonal, 0.); beside = jnp.where(good > 0, beside, 0.)
+    values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
+    return values, vectors[0]**2 * keep.sum()
 
 @partial(jax.jit, static_argnames=('loss', 'control'))
 def _gradient_noise(loss, params, batches, mask, positions, control):
@@ -63,8 +60,15 @@ def _descend(loss, params, batch, held, mask, nbeta, localization, rate, steps=3
     below = jax.lax.scan(step, (flat, flat), jnp.arange(float(steps)))[0][0]
     return jnp.linalg.norm(gradient(flat)), loss(rebuild(flat), held).mean(), loss(rebuild(below), held).mean()
 
+@partial(jax.jit, static_argnames='loss')
+def _rounding(loss, params, batch, positions):
+    "Rounding of L at each of positions [C, P], the root mean square: fourth difference over five points of the line to w*, a hundredth apart, where a smooth loss has none"
+    flat, rebuild = _flatten(params)
+    L = jax.lax.map(lambda w: jax.lax.map(lambda t: loss(rebuild(flat + t * (w - flat)), batch).mean(), 1 + .01 * jnp.arange(-2., 3.)), positions)
+    return jnp.sqrt((jnp.diff(L, 4)**2).mean() / 70)
+
 @partial(jax.jit, static_argnames=('loss', 'times'))
-def _shuffled_losses(loss, params, batch, key, times=4):
+def _shuffled_losses(loss, params, batch, key, times=8):
     "Mean loss [times] with the entries of every array in random order: the same norms, nothing learned"
     flat, rebuild = _flatten(params)
     leaves, tree = jax.tree.flatten(rebuild(flat))
@@ -104,24 +108,24 @@ def _find_burn_in(x, distance2): # [chain, draw] both
         if all(abs(change) < 2 * error for change, error in (_drift(x[:, burn:]), _drift(distance2[:, burn:]))): break
     return burn
 
-# %% ../nbs/35_llc.ipynb #b81645fc
+# %% ../nbs/35_llc.ipynb #18ad3b8a
 LIMITS = dict(                   # caution, reject
     step=(1., 4.), bias=(.06, .2), noise=(.06, .2), error=(.08, .25), drift=(.08, .25), unfinished=(.05, .2), rhat=(1.1, 1.5), ess=(100, 20),
-    left=(.25, .5), far=(4.,), sensitivity=(.3,), descent=(.05, .2), below=(.25,), rounding=(.02, .2))
+    left=(.25, .5), far=(4.,), sensitivity=(.9,), descent=(.02, .1), below=(.25,), rounding=(.02, .2))
 
 class Reason(NamedTuple):
-    "One thing that speaks against an estimate"
-    level: str # 'caution' or 'reject'
-    check: str # key of `LIMITS`, or 'failed', 'negative'
+    "One thing that a reader of an estimate should know"
+    level: str # 'note', which leaves the verdict as it is, 'caution' or 'reject'
+    check: str # key of `LIMITS`, or 'failed', 'negative', 'together', 'multiplicity'
     text: str  # what was seen, with numbers
     def __str__(self): return f'{self.level}: {self.text}'
 
-def _judge(check, size, text):
-    "The reason, in a list, or an empty list"
+def _level(check, size):
+    "How far a number is beyond its limits: '', 'caution' or 'reject'"
     over = [name for name, limit in zip(('caution', 'reject'), LIMITS[check]) if not np.isfinite(size) or (size < limit if check == 'ess' else size > limit)]
-    return [Reason(over[-1], check, text)] if over else []
+    return over[-1] if over else ''
 
-# %% ../nbs/35_llc.ipynb #fb783d09
+# %% ../nbs/35_llc.ipynb #0e175574
 @dataclasses.dataclass(frozen=True, repr=False)
 class Estimate:
     "A learning coefficient, its error, and whether to believe it"
@@ -135,7 +139,7 @@ class Estimate:
 
     @property
     def verdict(self): # 'trust', 'caution' or 'reject'
-        return max((r.level for r in self.reasons), key=('trust', 'caution', 'reject').index, default='trust')
+        return max(('trust', *(r.level for r in self.reasons if r.level != 'note')), key=('trust', 'caution', 'reject').index)
     @property
     def interval(self): # 95 %
         return self.value - 1.96 * self.stderr, self.value + 1.96 * self.stderr
@@ -163,7 +167,7 @@ class Estimate:
         fig.suptitle(self._lines()[0], fontsize=10)
         return fig
 
-# %% ../nbs/35_llc.ipynb #52852d2b
+# %% ../nbs/35_llc.ipynb #132c28f1
 def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihood of each example
              params, # pytree, w*
              data,   # pytree of arrays with leading axis n, or a source with `sample(key, batch_size)`
@@ -208,16 +212,18 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     keep = None if mask is None else _flat_mask(mask, params)
     dims = int(flat.size if keep is None else keep.sum())
     if dims == 0: raise ValueError('mask: nothing may move')
-    if source: probe, held = (data.sample(fold(key, name), 4096) for name in ('probe', 'held'))
-    elif rows <= 8192: probe = held = data
-    else: probe, held = (_take(data, part) for part in np.random.default_rng(0).permutation(rows)[:8192].reshape(2, -1))
+    looks = int(np.clip(2**25 // dims, 512, 4096))                               # examples for curvature and descent
+    if source: probe, held = (data.sample(fold(key, name), looks) for name in ('probe', 'held'))
+    elif rows <= 2 * looks: probe = held = data
+    else: probe, held = (_take(data, part) for part in np.random.default_rng(0).permutation(rows)[:2 * looks].reshape(2, -1))
     precisely = lambda f, *args, **kwargs: jax.tree.map(lambda a: np.asarray(a, np.float64), _precise(f, *args, **kwargs))
     def spectrum(positions):
         positions = jnp.where(jnp.isfinite(positions), positions, flat)
-        return precisely(_spectrum, loss, params, probe, mask, positions, jax.random.split(fold(key, 'spectrum'), len(positions)), order=min(16, dims))
+        keys = jax.random.split(fold(key, 'spectrum'), len(positions))
+        return [np.stack(part) for part in zip(*(precisely(_spectrum, loss, params, probe, mask, w, k, order=min(16, dims)) for w, k in zip(positions, keys)))]
 
     # step size and localization
-    h_star = max(float(spectrum(jnp.broadcast_to(flat, (chains, flat.size)))[0].max()), 0.)
+    h_star = max(float(spectrum(jnp.broadcast_to(flat, (chains if dims < 4096 else 1, flat.size)))[0].max()), 0.)
     target = .5 if sampler is averaged_sgld else .1                              # of eps (nbeta h + gamma)
     if localization is None: localization = max(1., 20 * nbeta * h_star / (target * (draws or max_draws))); said.append('localization')
     localization = float(localization)
@@ -260,11 +266,16 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     settings = dict(n=int(n), nbeta=nbeta, localization=localization, step_size=float(step_size), chains=chains, draws=total, burn_in=0, batch_size=batch_size,
                     control=control, sampler=sampler.__name__, automatic=tuple(said))
     per_chain, reasons, numbers = np.full(chains, np.nan), [], dict(h_star=h_star)
+    def look(check, size, text, note=np.inf):
+        "Write down what was seen, and what follows from it"
+        numbers[f'judged_{check}'] = min(size, numbers.get(f'judged_{check}', np.inf)) if check == 'ess' else max(size, numbers.get(f'judged_{check}', -np.inf))
+        level = _level(check, size) or ('note' if size > note else '')
+        if level: reasons.append(Reason(level, check, text))
     if len(failed): reasons.append(Reason('reject', 'failed', f'{len(failed)} of {chains} chains became NaN or infinite and are left out: {", ".join(map(str, failed))}'))
     step_at = lambda h: step_size * (nbeta * max(h, 0) + localization)
     if not len(ok):
         numbers['step'] = step_at(h_star)
-        reasons += _judge('step', numbers['step'], f'the step is large for the curvature: eps (nbeta h + gamma) = {numbers["step"]:.3g} at w*')
+        look('step', numbers['step'], f'the step is large for the curvature: eps (nbeta h + gamma) = {numbers["step"]:.3g} at w*')
         return Estimate(np.nan, np.nan, tuple(reasons), per_chain, _dataset(trace, x_all), settings, numbers)
     burn = settings['burn_in'] = _find_burn_in(x_all[ok], d2_all[ok]) if burn_in == 'auto' else int(burn_in)
     x, d2 = x_all[ok, burn:], d2_all[ok, burn:]
@@ -274,12 +285,12 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     # steps and noise
     ends, weights = spectrum(run.positions[ok])
     numbers.update(h_end=float(ends.max()), step=max(step_at(h_star), step_at(ends.max())), ess=ess, rhat=rhat)
-    reasons += _judge('step', numbers['step'], f'the step is large for the curvature: eps (nbeta h + gamma) = {step_at(h_star):.3g} at w*, {step_at(ends.max()):.3g} at the chains\' ends')
+    look('step', numbers['step'], f'the step is large for the curvature: eps (nbeta h + gamma) = {step_at(h_star):.3g} at w*, {step_at(ends.max()):.3g} at the chains\' ends')
     a = nbeta * np.maximum(ends, 0)
     share = weights * .5 * a / (a + localization)
     bias = (share * (1 / (1 - np.minimum(step_size * (a + localization), 3.9) / 4) - 1)).sum(1).mean() / scale if sampler is sgld else 0.
     numbers.update(harmonic=share.sum(1).mean(), bias=bias)
-    reasons += _judge('bias', bias, f'finite steps alone raise the value by about {bias:.0%}')
+    look('bias', bias, f'finite steps alone raise the value by about {bias:.0%}')
     noise = 0.
     if batch_size is not None:
         keys = jax.random.split(fold(key, 'noise'), 16)
@@ -288,48 +299,56 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
         traces = precisely(_gradient_noise, loss, params, batches, mask, run.positions[ok], control=control)
         noise = step_size * nbeta**2 * traces.mean() / 8 / scale
         numbers.update(noise=noise, noise_to_injected=step_size * nbeta**2 * traces.mean() / 4 / dims)
-        reasons += _judge('noise', noise, f'the noise of minibatches of {batch_size} can raise the value by {noise:.0%} (its variance is {numbers["noise_to_injected"]:.2g} of the injected)')
+        look('noise', noise, f'the noise of minibatches of {batch_size} can raise the value by {noise:.0%} (its variance is {numbers["noise_to_injected"]:.2g} of the injected)')
 
     # mixing
     numbers['unfinished'] = _unfinished(ends, weights, step_size, nbeta, localization, burn, total)
-    reasons += _judge('unfinished', numbers['unfinished'], f'the chains are too short for their steps: about {numbers["unfinished"]:.0%} of the value is not yet reached')
-    reasons += _judge('rhat', rhat, f'chains disagree: R-hat {rhat:.3f}') if len(ok) > 1 else []
-    reasons += _judge('ess', ess, f'few independent draws: effective sample size {ess:.0f}')
-    reasons += _judge('error', error / scale, f'the standard error is {error / scale:.0%} of the value')
+    look('unfinished', numbers['unfinished'], f'the chains are too short for their steps: about {numbers["unfinished"]:.0%} of the value is not yet reached')
+    if len(ok) > 1: look('rhat', rhat, f'chains disagree: R-hat {rhat:.3f}')
+    look('ess', ess, f'few independent draws: effective sample size {ess:.0f}')
+    look('error', error / scale, f'the standard error is {error / scale:.0%} of the value')
     (change, spread), (d_change, d_spread) = _drift(x), _drift(d2)
     moving = bool(abs(d_change) > 3 * d_spread and abs(d_change) > .1 * d2.mean())
     numbers.update(drift=change / scale, drift_error=spread / scale, moving=moving)
-    reasons += _judge('drift', (abs(change) + spread if moving else max(abs(change) - 2 * spread, (abs(change) + spread) / 3)) / scale, f'the value drifts: {change / scale:+.0%} ± {spread / scale:.0%} from the first to the last third of the kept draws'
-                      + (', while the distance from w* still changes' if moving else ''))
+    look('drift', (abs(change) + spread if moving else max(abs(change) - 2 * spread, (abs(change) + spread) / 3)) / scale,
+         f'the value drifts: {change / scale:+.0%} ± {spread / scale:.0%} from the first to the last third of the kept draws' + (', while the distance from w* still changes' if moving else ''))
 
     # chains that left
-    gradient, here, below = precisely(_descend, loss, params, probe, held, mask, nbeta, localization, .75 / (nbeta * h_star + localization))
-    references = {'shuffled weights': float(precisely(_shuffled_losses, loss, params, probe, fold(key, 'shuffle')).min())} | (reference_losses or {})
+    gradient, here, below = precisely(_descend, loss, params, probe, held, mask, nbeta, localization, .75 / (nbeta * h_star + localization), steps=300 if dims < 4096 else 100)
+    references = {'shuffled weights': float(np.median(precisely(_shuffled_losses, loss, params, probe, fold(key, 'shuffle'))))} | (reference_losses or {})
     mean_loss = trace['loss'][ok, burn:].mean(1, dtype=np.float64)
     for name, level in references.items():
         if level - here <= 1e-6 * abs(here): continue                            # nothing is learned here, by this measure
         gone = (mean_loss - here) / (level - here)
         numbers[f'left ({name})'] = float(gone.max())
         where = ', '.join(str(ok[c]) for c in np.flatnonzero(gone > LIMITS['left'][0]))
-        reasons += _judge('left', gone.max(), f'chains left the minimum ({where}): mean loss {mean_loss.max():.4g}, against {here:.4g} at w* and {level:.4g} for {name}')
+        look('left', gone.max(), f'chains left the minimum ({where}): mean loss {mean_loss.max():.4g}, against {here:.4g} at w* and {level:.4g} for {name}')
     norm, distance = float(jnp.linalg.norm(flat if keep is None else flat * keep)), float(np.sqrt(d2.mean(1).max()))
     numbers.update(distance=distance, norm=norm)
-    if norm > 0: reasons += _judge('far', distance / norm, f'chains are {distance / norm:.1f} |w*| away from w*')
+    if norm > 0: look('far', distance / norm, f'chains are {distance / norm:.1f} |w*| away from w*')
 
-    # localization, temperature, w*
+    # localization, temperature
     sensitivity = -localization / 2 * ((x - value) * (d2 - d2.mean())).mean() / scale
-    lagged = ((x[:, 1:] - value) * (x[:, :-1] - value)).mean()                   # minibatch noise is not in it
-    pull = localization / 2 * d2.mean()
-    numbers.update(sensitivity=sensitivity, localization_share=pull / (pull + abs(value)), multiplicity_slope=(value - lagged) * np.log(nbeta) if nbeta > 1 else np.nan)
-    reasons += _judge('sensitivity', abs(sensitivity), f'localization matters: a factor e in gamma changes the value by {sensitivity:+.0%}')
+    if x.std() / scale * localization / 2 * d2.std() / np.sqrt(ess) > .1:        # too many weights for too few draws: from the spectrum
+        sensitivity = -(share * localization / (a + localization)).sum() / max(share.sum(), 1e-30)
+    lag = lambda k: ((x[:, k:] - value) * (x[:, :x.shape[1]-k] - value)).mean()
+    variance = lag(0) if batch_size is None else lag(1)**2 / lag(2) if lag(2) > 0 else lag(1)   # extrapolated to lag 0, without minibatch noise
+    pull, log = localization / 2 * d2.mean(), np.log(nbeta) if nbeta > 1 else np.nan
+    numbers.update(sensitivity=sensitivity, localization_share=pull / (pull + abs(value)), multiplicity_slope=-(value - variance) * log**2, shortfall=(value - variance) * log / scale)
+    look('sensitivity', abs(sensitivity), f'localization matters: a factor e in gamma changes the value by {sensitivity:+.0%}, and the spring holds {numbers["localization_share"]:.0%} of the energy', note=.3)
+    if numbers['shortfall'] > max(.15, 4 * error / scale):
+        reasons.append(Reason('note', 'multiplicity', f'temperature matters: against 1/log nbeta the value has the slope {numbers["multiplicity_slope"]:.2g}, from multiplicity above one or from localization; the straight line ends {numbers["shortfall"]:.0%} higher'))
+
+    # w* and rounding
     shift = nbeta * (here - below) if np.isfinite(below) else 0.
+    total_error = float(np.sqrt(error**2 + (scale * bias)**2 + (scale * noise)**2))
     numbers.update(gradient=float(gradient), descent=shift / scale, below=float((x < 0).mean()))
-    if shift > error: reasons += _judge('descent', shift / scale, f'w* is no minimum: descent under the same localization lowers nbeta L by {shift:.3g}, {shift / scale:.0%} of the value (gradient norm {gradient:.2g})')
+    look('descent', shift / scale if shift > total_error else min(shift / scale, LIMITS['descent'][1]),     # within the error no reason to reject
+         f'w* is no minimum: descent under the same localization lowers nbeta L by {shift:.3g}, {shift / scale:.0%} of the value (gradient norm {gradient:.2g})')
     if value < 2 * error: reasons.append(Reason('reject', 'negative', f'the value {value:.3g} ± {error:.2g} is not above zero'))
-    reasons += _judge('below', numbers['below'], f'{numbers["below"]:.0%} of the draws lie below L(w*)')
-    rounding = nbeta * abs(float(precisely(_example_losses, loss, params, held, min(256, jax.tree.leaves(held)[0].shape[0])).mean()) - here) / scale
-    numbers['rounding'] = rounding
-    reasons += _judge('rounding', rounding, f'rounding of L(w*) times nbeta is {rounding:.0%} of the value')
+    look('below', numbers['below'], f'{numbers["below"]:.0%} of the draws lie below L(w*)')
+    numbers['rounding'] = nbeta * float(precisely(_rounding, loss, params, held, run.positions[ok])) / scale
+    look('rounding', numbers['rounding'], f'rounding: nbeta L(w) is known to {numbers["rounding"]:.0%} of the value only')
 
     # half the step
     if audit:
@@ -339,9 +358,11 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
             half_value, half_error, *_ = _mean_error(y)
             gap, gap_error = value - half_value, float(np.hypot(error, half_error))
             numbers.update(half=half_value, half_error=half_error, half_shift=2 * gap / scale)
-            reasons += _judge('bias', max(2 * abs(gap) - 4 * gap_error, abs(gap) / 2) / scale, f'half the step size gives {half_value:.4g} ± {half_error:.2g} instead of {value:.4g} ± {error:.2g}')
+            look('bias', max(2 * abs(gap) - 4 * gap_error, abs(gap) / 2) / scale, f'half the step size gives {half_value:.4g} ± {half_error:.2g} instead of {value:.4g} ± {error:.2g}')
         else: reasons.append(Reason('reject', 'failed', 'chains fail at half the step size'))
-    return Estimate(float(value), float(np.sqrt(error**2 + (scale * bias)**2 + (scale * noise)**2)), tuple(reasons), per_chain, _dataset(trace, x_all), settings, {k: float(v) for k, v in numbers.items()})
+    weak = dict.fromkeys(r.check for r in reasons if r.level == 'caution' and r.check != 'descent')
+    if len(weak) >= 3: reasons.append(Reason('reject', 'together', f'{len(weak)} weak objections together: {", ".join(weak)}'))
+    return Estimate(float(value), total_error, tuple(reasons), per_chain, _dataset(trace, x_all), settings, {k: float(v) for k, v in numbers.items()})
 
 def _precise(f, *args, **kwargs):
     with jax.default_matmul_precision('highest'): return f(*args, **kwargs)
@@ -391,7 +412,7 @@ def calibrate(loss, params, data, *,  # as for `estimate`
               **settings):        # further ones of `estimate`
     "Estimates over a grid of step size, localization and temperature: `Calibration`, with `table`, `plot()` and `trusted`"
     if step_sizes is None or localizations is None or nbetas is None:
-        first = estimate(loss, params, data, draws=draws, audit=False, nbeta=nbetas[0] if nbetas is not None else None, key=fold(key, 'first'), **settings).settings
+        first = estimate(loss, params, data, **(settings | dict(draws=draws, audit=False, nbeta=nbetas[0] if nbetas is not None else None, key=fold(key, 'first')))).settings
         step_sizes = first['step_size'] * np.array([.01, .1, 1/3, 1, 3, 10]) if step_sizes is None else step_sizes
         localizations = first['localization'] * np.array([1., 10., 100.]) if localizations is None else localizations
         nbetas = [first['nbeta']] if nbetas is None else nbetas
@@ -404,7 +425,7 @@ def calibrate(loss, params, data, *,  # as for `estimate`
     return Calibration(xr.Dataset(dict(value=column(lambda e: e.value, float), stderr=column(lambda e: e.stderr, float), verdict=column(lambda e: e.verdict, object),
                                        reasons=column(lambda e: '; '.join(map(str, e.reasons)), object)), coords=axes))
 
-# %% ../nbs/35_llc.ipynb #809783c2
+# %% ../nbs/35_llc.ipynb #98a2760f
 def over_run(loss, # `loss(params, batch) -> [B]`
              run,  # `{(seed, step): params}`, or a run: `params(step, seed)`, `steps`
              data, # as for `estimate`
@@ -421,12 +442,16 @@ def over_run(loss, # `loss(params, batch) -> [B]`
     steps, seeds = [int(s) for s in (known_steps if steps is None else steps)], [int(s) for s in (known_seeds if seeds is None else seeds)]
     for name, asked, there in (('steps', steps, known_steps), ('seeds', seeds, known_seeds)):
         if missing := sorted(set(asked) - {int(v) for v in there}): raise ValueError(f'{name}={missing} have no checkpoint; there are {list(map(int, there))}')
-    asked = json.dumps({k: v if isinstance(v, (int, float, str, bool, type(None))) else getattr(v, '__name__', type(v).__name__) for k, v in settings.items()} |
-                       dict(key=jax.random.key_data(key).tolist() if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else np.asarray(key).tolist()), sort_keys=True)
+    def spell(v): # what JSON holds; arrays, such as masks, by their contents
+        if isinstance(v, (int, float, str, bool, type(None))): return v
+        if callable(v): return v.__name__
+        return hashlib.sha256(b''.join(np.ascontiguousarray(jax.random.key_data(a) if jnp.issubdtype(jnp.result_type(a), jax.dtypes.prng_key) else a).tobytes() for a in jax.tree.leaves(v))).hexdigest()[:16]
+    asked = json.dumps({k: spell(v) for k, v in dict(settings, key=key).items()}, sort_keys=True)
     folder = folder and pathlib.Path(folder)
     if folder: folder.mkdir(parents=True, exist_ok=True)
     rows = {}
-    for seed, step in tqdm([(seed, step) for seed in seeds for step in steps], disable=not progress, desc='llc'):
+    bar = tqdm([(seed, step) for seed in seeds for step in steps], disable=not progress, desc='llc')
+    for seed, step in bar:
         file = folder and folder / f'seed{seed}-step{step}.json'
         if file and file.exists():
             row = json.loads(file.read_text())
@@ -437,9 +462,10 @@ def over_run(loss, # `loss(params, batch) -> [B]`
             if file:
                 whole = file.with_suffix(f'.{os.getpid()}.tmp'); whole.write_text(json.dumps(row)); os.replace(whole, file)
         rows[seed, step] = row
+        bar.set_postfix_str(f'seed {seed} step {step}: {row["value"]:.4g} ± {row["stderr"]:.2g}, {row["verdict"]}')
     column = lambda f, dtype: np.array([[f(rows[seed, step]) for step in steps] for seed in seeds], dtype)
     both = ('seed', 'step')
     return xr.Dataset(dict(llc=((*both, 'chain'), column(lambda r: r['per_chain'], float)), value=(both, column(lambda r: r['value'], float)), stderr=(both, column(lambda r: r['stderr'], float)),
                            verdict=(both, column(lambda r: r['verdict'], object)), reasons=(both, column(lambda r: '; '.join(': '.join(q[::2]) for q in r['reasons']), object)),
                            step_size=(both, column(lambda r: r['settings']['step_size'], float)), localization=(both, column(lambda r: r['settings']['localization'], float))),
-                      coords=dict(seed=seeds, step=steps))
+                      coords=dict(seed=seeds, step=steps), attrs=dict(settings=asked))

@@ -7,7 +7,7 @@ __all__ = ['EVALUATORS', 'RECIPES', 'evaluators', 'Recipe', 'recipe', 'images_al
            'images_identical', 'symbolic', 'regression', 'regression_finite', 'language', 'minimal', 'matmul_rate',
            'n_parameters', 'step_flops', 'overview', 'overview_table', 'on_devices', 'llc_program', 'compile_recipe',
            'spell', 'grid_points', 'point_name', 'read_grid', 'program_groups', 'sweep', 'sweep_results',
-           'final_metrics', 'sweep_table', 'sky_task', 'wandb_sweep']
+           'final_metrics', 'sweep_table', 'sky_task', 'wandb_sweep', 'what_loss', 'learning_coefficients']
 
 # %% ../nbs/41_recipes.ipynb #442e945c
 from dataclasses import asdict, dataclass, fields, replace
@@ -18,12 +18,13 @@ import importlib.util, itertools, json, logging, math, os, re, shlex, time
 import numpy as np, jax, jax.numpy as jnp, pandas as pd, xarray as xr, yaml
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec as P
-from . import runs, sequences
+from . import runs, sampling, sequences
 from .ahead import compile_ahead, topology
+from .batches import fold
 from .behaviour import ICL, IWL, Loss, Scores
-from .configs import ImagesConfig, RegressionConfig, LanguageConfig
+from .configs import ImagesConfig, RegressionConfig, LanguageConfig, from_record, loss_of
 from .sharding import check_divides, make_mesh, rules
-from .training import MAY_CHANGE, abstract_program, fit_together, regression_loss, token_loss
+from .training import MAY_CHANGE, abstract_program, by_path, fit_together, regression_loss, token_loss
 
 # %% ../nbs/41_recipes.ipynb #cc2b2f0e
 def _few(c): return c.share_labels(sequences.FewShot(c.make_split(), 'holdout', c.eval_shots, c.eval_ways, noise_scale=c.noise_scale))
@@ -192,7 +193,6 @@ def llc_program(config,  # of this library
                 devices, # which need not exist
                 ):       # (what `jax.jit` made, its arguments)
     "SGLD draws as `sampling.sample` makes them, with one chain on every device, and the shapes and places of their arguments"
-    from emergent_icl import sampling
     model = nnx.eval_shape(lambda: config.make_model(nnx.Rngs(0)))
     model.eval()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
@@ -221,7 +221,7 @@ def compile_recipe(config,   # of this library
     if 'train' in programs:
         program, args = abstract_program(config, devices)
         reports.append(compile_ahead(program, *args, name=f'{name} training step'.strip()))
-    if 'llc' in programs and importlib.util.find_spec('emergent_icl.sampling'):
+    if 'llc' in programs:
         program, args = llc_program(config, devices)
         reports.append(compile_ahead(program, *args, name=f'{name} LLC draw'.strip()))
     return reports
@@ -476,3 +476,22 @@ def wandb_sweep(path): # of a YAML file that `wandb sweep` takes
     after = words[at + 1:] if at is not None else []
     recipe = after.pop(0) if after and not after[0].startswith('-') else None
     return recipe, after, fixed, grid
+
+# %% ../nbs/41_recipes.ipynb #3390ec90
+def what_loss(config): # of this library
+    "In words, what a learning coefficient's L is for a run of this configuration"
+    if isinstance(config, RegressionConfig): return 'squared error, the mean over the K predictions of a sequence (a negative log-likelihood is K / (2 noise variance) times it)'
+    if isinstance(config, LanguageConfig): return 'cross-entropy of the next token in nats, the mean over the tokens of a sequence'
+    return 'cross-entropy of the query\'s label in nats' + (f', and of the context\'s labels with weight {config.interim_weight}' if config.interim_weight else '')
+
+def learning_coefficients(run,       # from `runs.open`
+                          n=4096,    # sequences, drawn once from the training source
+                          key=None,  # JAX key; None: that of seed 0
+                          **kwargs): # of `llc.over_run` and `llc.estimate`: steps, seeds, folder, chains, draws, step_size, …
+    "LLC over checkpoints and seeds of a run of this library, as `llc.over_run` gives it; raises ValueError for steps or seeds that the run does not have"
+    from emergent_icl import llc                 # brings matplotlib, without which a training run starts sooner
+    config, key = from_record(run.config), jax.random.key(0) if key is None else key
+    loss, mask = loss_of(config)
+    data = jax.jit(lambda source, key: source.sample(key, n))(config.make_source(), fold(key, 'data'))
+    found = llc.over_run(loss, run, data, **(dict(n=n, mask=mask, key=key) | kwargs))
+    return found.assign_attrs(n=n, n_counts='sequences', loss=what_loss(config))
