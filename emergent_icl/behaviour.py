@@ -404,7 +404,10 @@ def mode_probes(config,     # of this library
     modes = default_modes(config) if modes is None else list(modes)
     wrong = [mode for mode in modes if mode not in known]
     if wrong or not modes: raise ValueError(f'modes: {wrong[0] if wrong else "none"!r} is none for {type(config).__name__}; there are {", ".join(known)}')
-    return {mode: known[mode](config, **kwargs) for mode in modes}
+    def made(mode):
+        try: return known[mode](config, **kwargs)
+        except ValueError as error: raise ValueError(f'mode {mode}: {error}') from None
+    return {mode: made(mode) for mode in modes}
 
 def evaluate(run,           # from `runs.open`, of this library
              step=None,     # of a checkpoint; None: the last

@@ -433,7 +433,7 @@ class Eval:
             run = runs.open(self.folder)
             keep_compiled()
             step = max(run.steps, default=0) if self.step is None else self.step
-            found = behaviour.evaluate(run, step, self.modes and self.modes.split(','), self.seed, self.n, self.batch)
+            found = behaviour.evaluate(run, step, self.modes and [mode.strip() for mode in self.modes.split(',')], self.seed, self.n, self.batch)
         finite, rows = lambda v: float(v) if abs(float(v)) < float('inf') else None, []      # JSON knows no NaN
         for mode, values in found.items():
             for name in (k for k in values.data_vars if not k.endswith('_stderr')):

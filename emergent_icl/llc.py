@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax, jax.numpy as jnp, numpy as np, xarray as xr, matplotlib.pyplot as plt
 from tqdm.auto import tqdm
 from .batches import fold
-from .sampling import Chains, sgld, averaged_sgld, rmsprop_sgld, _flatten, _flat_mask, _take
+from .sampling import Chains, sgld, averaged_sgld, rmsprop_sgld, _flatten, _flat_mask, _take, _check
 
 # %% ../nbs/35_llc.ipynb #248c88bd
 @partial(jax.jit, static_argnames=('loss', 'order'))
@@ -191,6 +191,7 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
              key,                   # JAX key
             ):                      # `Estimate`
     "The local learning coefficient at `params` (Lau et al. 2023), with an error bar and a verdict"
+    _check(loss, params, data, chains, batch_size, mask)
     source, said, rows = hasattr(data, 'sample'), [], None
     if source:
         if n is None: raise ValueError('n: a source has no end, so say how many examples the posterior is to have seen, such as n=10_000')
@@ -204,7 +205,7 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
         if n < 2: raise ValueError(f'nbeta: n / log n needs n={n} to be at least 2; give nbeta, or the n that the data stand for')
         nbeta = n / np.log(n); said.append('nbeta')
     for name, value in dict(nbeta=nbeta, localization=localization, step_size=step_size).items():
-        if value is not None and not value > 0: raise ValueError(f'{name}={value} must be positive')
+        if value is not None and not 0 < value < np.inf: raise ValueError(f'{name}={value} must be positive and finite')
     if draws is not None and draws < 16: raise ValueError(f'draws={draws} must be at least 16, of which burn-in takes a part')
     if burn_in != 'auto' and not 0 <= burn_in <= (draws or max_draws) - 8: raise ValueError(f"burn_in={burn_in} must leave at least 8 of the draws; 'auto' finds it")
     nbeta, flat = float(nbeta), _flatten(params)[0]
@@ -345,7 +346,7 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     numbers.update(gradient=float(gradient), descent=shift / scale, below=float((x < 0).mean()))
     look('descent', shift / scale if shift > total_error else min(shift / scale, LIMITS['descent'][1]),     # within the error no reason to reject
          f'w* is no minimum: descent under the same localization lowers nbeta L by {shift:.3g}, {shift / scale:.0%} of the value (gradient norm {gradient:.2g})')
-    if value < 2 * error: reasons.append(Reason('reject', 'negative', f'the value {value:.3g} ± {error:.2g} is not above zero'))
+    if value < 2 * error or value <= 0: reasons.append(Reason('reject', 'negative', f'the value {value:.3g} ± {error:.2g} is not above zero'))
     look('below', numbers['below'], f'{numbers["below"]:.0%} of the draws lie below L(w*)')
     numbers['rounding'] = nbeta * float(precisely(_rounding, loss, params, held, run.positions[ok])) / scale
     look('rounding', numbers['rounding'], f'rounding: nbeta L(w) is known to {numbers["rounding"]:.0%} of the value only')
@@ -439,8 +440,9 @@ def over_run(loss, # `loss(params, batch) -> [B]`
     "LLC over checkpoints and seeds: xarray Dataset with `llc` by seed, step and chain, and value, stderr, verdict, reasons by seed and step"
     if isinstance(run, dict): known_seeds, known_steps, get = sorted({s for s, _ in run}), sorted({t for _, t in run}), lambda step, seed: run[seed, step]
     else: known_seeds, known_steps, get = list(getattr(run, 'seeds', [0])), list(run.steps), run.params
-    steps, seeds = [int(s) for s in (known_steps if steps is None else steps)], [int(s) for s in (known_seeds if seeds is None else seeds)]
+    steps, seeds = (list(dict.fromkeys(int(s) for s in (known if which is None else which))) for which, known in ((steps, known_steps), (seeds, known_seeds)))   # each once
     for name, asked, there in (('steps', steps, known_steps), ('seeds', seeds, known_seeds)):
+        if not asked: raise ValueError(f'{name}: none was asked for; there are {list(map(int, there))}')
         if missing := sorted(set(asked) - {int(v) for v in there}): raise ValueError(f'{name}={missing} have no checkpoint; there are {list(map(int, there))}')
     def spell(v): # what JSON holds; arrays, such as masks, by their contents
         if isinstance(v, (int, float, str, bool, type(None))): return v

@@ -120,6 +120,8 @@ def mask(params,     # pytree
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     name = lambda path: '.'.join(str(getattr(p, 'key', getattr(p, 'idx', getattr(p, 'name', p)))) for p in path)
     names = [name(path) for path, _ in paths]
+    if not patterns: raise ValueError(f"mask: no pattern; give paths of what may move, such as '*' or {names[0]!r}")
+    if (axis is None) != (index is None): raise ValueError(f'mask: axis={axis} and index={index} go together: which slices along which axis')
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(n, pattern) for n in names):
             raise ValueError(f'mask: no parameter matches {pattern!r}; the paths are {", ".join(names[:12])}{", …" if len(names) > 12 else ""}')
@@ -128,6 +130,7 @@ def mask(params,     # pytree
         if not any(fnmatch.fnmatchcase(n, p) for p in patterns): return np.zeros(shape, bool)
         if axis is None: return np.ones(shape, bool)
         if not -len(shape) <= axis < len(shape): raise ValueError(f'mask: axis={axis} does not exist in {n} of shape {shape}; choose patterns whose arrays have it')
+        if not all(-shape[axis] <= i < shape[axis] for i in np.ravel(index)): raise ValueError(f'mask: index={index} is beyond the {shape[axis]} slices of {n} along axis {axis}')
         out = np.zeros(shape, bool)
         np.moveaxis(out, axis, 0)[np.asarray(index)] = True
         return out
@@ -227,6 +230,22 @@ def _advance(loss, params, data, known, sampler, settings, keys, states, moments
         return states, moments, jax.tree.map(lambda b, o: jax.lax.dynamic_update_index_in_dim(b, o, i, 0), buffers, out)
     return jax.lax.fori_loop(0, m, body, (states, moments, buffers))
 
+def _check(loss, params, data, chains, batch_size, mask): # what would go wrong later, said in words
+    for name, value in dict(chains=chains, batch_size=batch_size).items():
+        if not (name == 'batch_size' and value is None) and not (isinstance(value, (int, np.integer)) and value >= 1): raise ValueError(f'{name}={value} must be a whole number, at least 1')
+    few = 2
+    if hasattr(data, 'sample'): shape = jax.eval_shape(lambda p: loss(p, data.sample(jax.random.key(0), few)), params)
+    else:
+        sizes = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(data)}
+        if len(sizes) != 1 or None in sizes: raise ValueError(f'data: arrays with one leading axis n, or a source with `sample(key, batch_size)`; the leading axes are {sorted(map(str, sizes))}')
+        few = min(few, *sizes, 2)
+        shape = jax.eval_shape(lambda p, d: loss(p, jax.tree.map(lambda a: a[:few], d)), params, data)
+    if np.shape(shape)[:1] != (few,): raise ValueError(f'loss: it must give one number for each example, [B] or [B, tokens]; for {few} examples it gives {np.shape(shape)}')
+    if mask is None: return
+    if jax.tree.structure(mask) != jax.tree.structure(params): raise ValueError('mask: its tree must be that of the parameters; `mask(params, pattern)` makes one')
+    for m, p in zip(jax.tree.leaves(mask), jax.tree.leaves(params)):
+        if np.ndim(m) and np.shape(m) != np.shape(p): raise ValueError(f'mask: an array of shape {np.shape(m)} stands where the parameter has {np.shape(p)}')
+
 class Chains:
     "Chains in progress: `run(draws)` goes on where the last call stopped"
     def __init__(self,
@@ -246,15 +265,12 @@ class Chains:
                  by='vmap',         # chains by 'vmap', or one after another by 'map'
                  key):              # JAX key
         self.n = None
+        _check(loss, params, data, chains, batch_size, sampler.mask)
         if not hasattr(data, 'sample'):
-            sizes = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(data)}
-            if len(sizes) != 1 or None in sizes: raise ValueError(f'data: arrays with one leading axis n, or a source with `sample(key, batch_size)`; the leading axes are {sorted(map(str, sizes))}')
-            self.n = sizes.pop()
+            self.n = len(jax.tree.leaves(data)[0])
             if batch_size is not None and batch_size >= self.n: batch_size = None
         elif batch_size is None: raise ValueError('batch_size=None means all the data, and a source has no end: give a batch_size')
         elif control: raise ValueError('control=True needs the gradient over all the data, and a source has no end: draw arrays from it first')
-        if sampler.mask is not None and jax.tree.structure(sampler.mask) != jax.tree.structure(params):
-            raise ValueError('mask: its tree must be that of the parameters; `mask(params, pattern)` makes one')
         if sampler.mask is not None and all(np.all(np.asarray(m) == 1) for m in jax.tree.leaves(sampler.mask)): sampler = dataclasses.replace(sampler, mask=None)
         if covariance and observe is None: raise ValueError('covariance=True needs observe: a function of the parameters whose covariances are wanted')
         if by not in ('vmap', 'map'): raise ValueError(f"by={by!r} must be 'vmap' or 'map'")

@@ -58,7 +58,7 @@ def _clamp(names, kind, how, to, mask=True, **where):
         if which is None: return None
         if isinstance(which, slice): return 'slice', which.start, which.stop, which.step
         which = (which,) if isinstance(which, (int, np.integer)) else tuple(which)
-        if not which or not all(isinstance(i, (int, np.integer)) for i in which): raise ValueError(f'{kind}: {which!r} must be whole numbers or a slice')
+        if not which or not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in which): raise ValueError(f'{kind}: {which!r} must be whole numbers or a slice (what is true and false goes to mask)')
         return tuple(map(int, which))
     if unknown := set(where) - {'heads', 'tokens', 'keys'}: raise ValueError(f'{kind}: {", ".join(sorted(unknown))} is not one of heads, tokens, keys, mask')
     return Clamp(names, kind, how, to, mask, **{field: tidy(which) for field, which in where.items()})
@@ -129,6 +129,8 @@ class Under:
     name: str = static(default='clamped_')
     @property
     def dims(self): return {self.name + k: v for k, v in getattr(self.probe, 'dims', {}).items()}
+    @property
+    def coords(self): return getattr(self.probe, 'coords', {})
     def __call__(self, model): return {self.name + k: v for k, v in self.probe(Clamped(model, *self.clamps)).items()}
 
 # %% ../nbs/32_structure.ipynb #32a00016

@@ -289,7 +289,7 @@ def stages(curves,         # Dataset, or {name: DataArray}, with dimensions step
            penalty=1.,     # factor of the second term of the criterion: larger gives fewer stages
            n_boot=200,     # draws of seeds for the uncertainty
            seed=0,         # of these draws
-          ) -> xr.Dataset: # by `boundary`: `step`; `stderr` of its logarithm, over seeds; `low` and `high`, 95 % by Student's t; `per_seed`, found in each seed alone. By `stage`: `change` of each curve and seed in it. `criterion` by number of stages; `agreement`, the share of draws with as many
+          ) -> xr.Dataset: # by `boundary`: `step`; `stderr` of its logarithm, over seeds, and for a jump over the place between its two checkpoints; `low` and `high`, 95 % by Student's t; `per_seed`, found in each seed alone. By `stage`: `change` of each curve and seed in it. `criterion` by number of stages; `agreement`, the share of draws with as many
     "Boundaries between stages of a run, by straight pieces in log-step time; raises ValueError for curves without a step and settings out of range"
     flat = {}
     for name, c in dict(curves).items():
@@ -339,8 +339,10 @@ def stages(curves,         # Dataset, or {name: DataArray}, with dimensions step
         return found, meeting(weight, other(k), joint)[0]
     rng = np.random.default_rng(seed)
     draws = [again(rng.multinomial(S, np.full(S, 1 / S)).astype(float)) for _ in range(n_boot)] if S > 1 else []
+    between = np.where(joint, 0., [time[cut] - time[cut - 1] for cut in cuts]) if cuts else np.zeros(0)   # a jump is anywhere between its two checkpoints
     stderr = np.std([d[1] for d in draws], axis=0) * (S / (S - 1))**.5 if draws else np.full(k - 1, np.nan)
-    wide = stats.t.ppf(.975, max(S - 1, 1)) * stderr
+    wide = np.hypot(stats.t.ppf(.975, max(S - 1, 1)) * stderr, .475 * between)
+    stderr = np.hypot(stderr, between / 12**.5)
     per_seed = np.stack([again(np.eye(S)[s])[1] for s in range(S)])
     back = lambda t: np.exp(t) - _first(steps)
     edges = [0, *cuts, C]

@@ -91,6 +91,7 @@ def look(run,           # from `runs.open`, of this library
 
     flat = np.asarray(seen.answer, np.float64).reshape(-1, 64 * seen.sizes['choice'])
     _, size, axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    size, axes = np.append(size, [0., 0.]), np.pad(axes, ((0, 2), (0, 0)))     # one checkpoint has no plane of its own
     place = lambda rows: (rows - flat.mean(0)) @ axes[:2].T
     kind = 'images' if images else 'regression' if isinstance(config, RegressionConfig) else 'language'
     found = seen.isel(sequence=slice(n)).rename(sequence='example').assign(
