@@ -233,12 +233,11 @@ def _advance(loss, params, data, known, sampler, settings, keys, states, moments
 def _check(loss, params, data, chains, batch_size, mask): # what would go wrong later, said in words
     for name, value in dict(chains=chains, batch_size=batch_size).items():
         if not (name == 'batch_size' and value is None) and not (isinstance(value, (int, np.integer)) and value >= 1): raise ValueError(f'{name}={value} must be a whole number, at least 1')
-    few = 2
-    if hasattr(data, 'sample'): shape = jax.eval_shape(lambda p: loss(p, data.sample(jax.random.key(0), few)), params)
+    if hasattr(data, 'sample'): few = 2; shape = jax.eval_shape(lambda p: loss(p, data.sample(jax.random.key(0), few)), params)
     else:
         sizes = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(data)}
         if len(sizes) != 1 or None in sizes: raise ValueError(f'data: arrays with one leading axis n, or a source with `sample(key, batch_size)`; the leading axes are {sorted(map(str, sizes))}')
-        few = min(few, *sizes, 2)
+        few = min(2, *sizes)
         shape = jax.eval_shape(lambda p, d: loss(p, jax.tree.map(lambda a: a[:few], d)), params, data)
     if np.shape(shape)[:1] != (few,): raise ValueError(f'loss: it must give one number for each example, [B] or [B, tokens]; for {few} examples it gives {np.shape(shape)}')
     if mask is None: return
