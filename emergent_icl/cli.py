@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'OF_RECIPE', 'UsageError', 'blame_the_input', 'check_writable', 'heed_interrupts', 'use_cores',
            'DemoConfig', 'demo_split', 'demo_parts', 'run_demo', 'demo_table', 'Demo', 'find_peers', 'Bench', 'Version',
            'keep_compiled', 'find_recipe', 'agent_run', 'options', 'Train', 'Sweep', 'Compile', 'Ls', 'Recipes', 'Eval',
-           'read_numbers', 'Llc', 'plain_flags', 'of_file', 'of_recipe', 'parse', 'main']
+           'read_numbers', 'Llc', 'Claims', 'plain_flags', 'of_file', 'of_recipe', 'parse', 'main']
 
 # %% ../nbs/44_cli.ipynb #f4861f42
 import contextlib, dataclasses, functools, io, json as json_, logging, math, operator, os, re, signal, statistics, sys, tempfile, threading, time
@@ -549,8 +549,58 @@ class Llc:
         return '\n'.join([f'{"seed":>4}{"step":>9}{"LLC":>11}{"± s.e.":>11}  {"verdict":<8} settings; gravest reason', *lines, '',
                           f'L: {result["loss"]}. n = {result["n"]:,} counts sequences, drawn from the training source. {result["seconds"]} s.{figure}'])
 
+# %% ../nbs/44_cli.ipynb #42cl0002
+@dataclass(frozen=True)
+class Claims:
+    """Print the claims board; or, `emergent-icl claims run NAME`, make a row of it again, or go on where the same command stopped."""
+    action: Positional[Literal['show', 'run']] = 'show'
+    """What to do."""
+    name: Positional[str | None] = None
+    """Of the row to run, such as burstiness."""
+    items: str | None = None
+    """One of the row's item sets, such as omniglot or glyphs. Default: all; omniglot only where its path is known."""
+    images: Path | None = None
+    """Folder or zip of Omniglot. Default: the variable EMERGENT_ICL_OMNIGLOT."""
+    scale: Literal['laptop', 'gpu', 'full'] = 'laptop'
+    """The board's figures are of the laptop's; gpu takes the published model for a tenth of its steps, full the published configuration."""
+    steps: int | None = None
+    """Train for so many instead, for a look; the outcome is then not the board's."""
+    folder: Path = Path('emergent-icl-runs', 'claims')
+    """Of the runs. Rows share what they have in common."""
+    data: Path | None = None
+    """Folder of the results' files. Default: FOLDER/results to write; the package's own board to show."""
+    json: bool = False
+    """Print one JSON object on standard output, and nothing else there."""
+
+    def run(self):
+        from emergent_icl import claims
+        with blame_the_input():
+            if self.action == 'show':
+                if self.name: raise ValueError(f'claims: {self.name!r} is too much; `emergent-icl claims run {self.name}` runs a row')
+                if self.data and not self.data.is_dir(): raise ValueError(f'--data {self.data} is no folder')
+                return dict(claims=claims.board(claims.collect(self.data)) if self.data else claims.packaged())
+            if self.name not in claims.ROWS: raise ValueError(f'claims: there is no row {self.name!r}; there are {", ".join(claims.ROWS)}')
+            if self.steps is not None and self.steps < 5: raise ValueError(f'--steps {self.steps} is not possible: at least 5')
+            row, images = claims.ROWS[self.name], self.images or os.environ.get('EMERGENT_ICL_OMNIGLOT')
+            sets = [self.items] if self.items else [s for s in row.sets if s != claims.OMNIGLOT or images]
+            fields = dict(steps=self.steps) if self.steps else {}
+            for items in sets: row.configs(items, self.scale, images, **fields)
+            out = self.data or self.folder / 'results'
+            check_writable(self.folder); check_writable(out)
+            use_cores(row.seeds * len(row.arms))
+            keep_compiled()
+            results = []
+            for items in sets:
+                results.append(claims.run(row, items, self.folder, scale=self.scale, images=images, **fields))
+                claims.save(results[-1], out)
+        return dict(claims=[e for e in claims.board(results) if e['row'] == row.number], results=str(out))
+
+    def table(self, result):
+        from emergent_icl.claims import table
+        return table(result['claims']) + (f'\nwritten to {result["results"]}' if 'results' in result else '')
+
 # %% ../nbs/44_cli.ipynb #c1096c85
-COMMANDS = {'demo': Demo, 'recipes': Recipes, 'train': Train, 'sweep': Sweep, 'compile': Compile, 'eval': Eval, 'llc': Llc, 'ls': Ls, 'bench': Bench, 'version': Version}
+COMMANDS = {'demo': Demo, 'recipes': Recipes, 'train': Train, 'sweep': Sweep, 'compile': Compile, 'eval': Eval, 'llc': Llc, 'claims': Claims, 'ls': Ls, 'bench': Bench, 'version': Version}
 OF_RECIPE = 'train', 'sweep', 'compile'                            # `emergent-icl COMMAND RECIPE`: a recipe's fields are options
 
 def plain_flags(config, args): # `wandb agent` writes `--flag=True`
