@@ -216,6 +216,18 @@ row(6, 'architecture', 'Transformers learn in context; recurrent networks of the
     controls=(Contrast('the transformer learns in context', 'icl_closed', _swept('transformer'), at_least=.65),
               *(Contrast(f'training is learned (some {name})', 'training_closed', _swept(name), at_least=.4) for name in ('LSTM', 'GRU', 'RNN'))))
 
+# %% ../nbs/42_claims.ipynb #a7f5a124
+row(7, 'minimal', 'In a minimal model in-context learning comes abruptly; many classes, bursts and little skew favour it over in-weights learning', 'Reddy 2023, figures 2 and 3',
+    recipe='minimal', sets=('gaussian',), fields=dict(steps=3000, optimiser='adam', momentum=0., learning_rate=1e-3, characters=4032, rare=4000, eval_linear=30, checkpoint_linear=0),
+    arms={'4,000 classes, B 4': {}, **{f'{k} classes': dict(characters=k + 32, rare=k) for k in (128, 512)}, **{f'B {b}': dict(shots=b, ways=8 // b) for b in (1, 2)}, **{f'exponent {a:g}': dict(zipf_exponent=a) for a in (1., 1.5)}},
+    contrasts=(Contrast('ICL (closed) takes less than a third of its way up to rise', 'icl_closed', ('4,000 classes, B 4',), level=1 / 3, by='rise', sign=-1),
+               Contrast('ICL (closed) rises from 128 to 4,000 classes', 'icl_closed', ('4,000 classes, B 4',), ('128 classes',), at_least=.1),
+               Contrast('ICL (closed) rises from B = 1 to B = 4', 'icl_closed', ('4,000 classes, B 4',), ('B 1',), at_least=.2),
+               Contrast('ICL (closed) falls from exponent 0 to 1.5', 'icl_closed', ('4,000 classes, B 4',), ('exponent 1.5',), at_least=.1),
+               Contrast('IWL falls from 128 to 4,000 classes', 'iwl', ('128 classes',), ('4,000 classes, B 4',), at_least=.1),
+               Contrast('IWL rises from exponent 0 to 1.5', 'iwl', ('exponent 1.5',), ('4,000 classes, B 4',), at_least=.1)),
+    controls=(_learns('4,000 classes, B 4', .8), _learns('128 classes', .5)))
+
 # %% ../nbs/42_claims.ipynb #59790770
 def _name(config): # of a run's folder: nothing but the configuration decides
     return hashlib.sha256(json.dumps(asdict(config) | dict(images='omniglot' if '/' in getattr(config, 'images', '') else getattr(config, 'images', '')), sort_keys=True, default=str).encode()).hexdigest()[:16]
