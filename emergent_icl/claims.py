@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['SUMMARIES', 'DERIVED', 'VERDICTS', 'LEAST_SEEDS', 'OMNIGLOT', 'SETS', 'SCALES', 'ROWS', 'Contrast', 'mean_interval',
            'outcome', 'judge', 'matched', 'Row', 'row', 'run', 'curves', 'judged', 'save', 'collect', 'board',
-           'packaged', 'table', 'figure', 'forest']
+           'packaged', 'table', 'summary', 'figure', 'forest']
 
-# %% ../nbs/42_claims.ipynb #33e23f4e
+# %% ../nbs/42_claims.ipynb #e4548607
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 import hashlib, json, math, os, subprocess, time
 import importlib.metadata, importlib.resources, importlib.util
@@ -16,11 +17,12 @@ import numpy as np, jax, xarray as xr
 from flax import nnx
 from scipy import stats
 from . import runs
+from .configs import DRAWN
 from .recipes import RECIPES, evaluators, n_parameters, program_groups
 from .recurrent import RecurrentConfig, match_width
 from .training import fit_together
 
-# %% ../nbs/42_claims.ipynb #83d52854
+# %% ../nbs/42_claims.ipynb #fea75f76
 def _end(values, steps): # [S, T], [T]
     return values[:, steps >= .8 * steps[-1]].mean(1)
 
@@ -61,7 +63,7 @@ class Contrast:
         steps = results.step.values
         curves = DERIVED[self.metric](results) if self.metric in DERIVED else results[self.metric]
         of = lambda arm: SUMMARIES[self.by](curves.sel(arm=arm).transpose('seed', 'step').values, steps)
-        best = lambda arms: max((of(a) for a in arms), key=lambda v: np.nan_to_num(np.nanmean(v) if np.isfinite(v).any() else -np.inf, nan=-np.inf))
+        best = lambda arms: max(map(of, arms), key=lambda v: v[np.isfinite(v)].mean() if np.isfinite(v).any() else -np.inf)
         return self.sign * (best(self.plus) - (best(self.minus) if self.minus else 0.) - self.level)
 
 # %% ../nbs/42_claims.ipynb #869b7fa6
@@ -94,7 +96,7 @@ def judge(contrasts, # what `outcome` gave, of a claim
     missing = '; '.join(f'{c["found"]}: {c["says"]}' for c in contrasts if c['found'] != 'shown')
     return ('reproduced in part' if shown else 'contradicted' if opposite else 'not reproduced'), missing
 
-# %% ../nbs/42_claims.ipynb #fe4008b2
+# %% ../nbs/42_claims.ipynb #2a83100c
 OMNIGLOT = 'omniglot'   # the set that needs a path
 
 SETS = { # items, by name: fields of the laptop's configuration, and of the published one
@@ -106,11 +108,15 @@ SCALES = { # name: what it is
     'gpu': 'the published model for a tenth of its steps, on drawings of 28 x 28',
     'full': 'the published configuration'}
 
+@lru_cache(maxsize=32)
+def _sizes(config): # fields
+    start = RecurrentConfig(1, config.architecture, config.n_layers, config.width, config.hidden, tied_output=config.tied_output)
+    found = match_width(start, n_parameters(replace(config, architecture='transformer')), lambda c: replace(config, hidden=c.hidden, width=c.width, n_heads=1).make_model(nnx.Rngs(0)))
+    return dict(hidden=found.hidden, width=found.width, n_heads=1)   # heads, which it has none of, must divide the width
+
 def matched(config): # of this library
     "A recurrent configuration with as many hidden units as bring its parameters nearest to those of the transformer in its place"
-    start = RecurrentConfig(1, config.architecture, config.n_layers, config.width, config.hidden, tied_output=config.tied_output)
-    found = match_width(start, n_parameters(replace(config, architecture='transformer')), lambda c: replace(config, hidden=c.hidden, width=c.width).make_model(nnx.Rngs(0)))
-    return replace(config, hidden=found.hidden, width=found.width)
+    return replace(config, **_sizes(replace(config, learning_rate=1e-3)))   # the rate has no say in it
 
 @dataclass(frozen=True)
 class Row:
@@ -228,9 +234,9 @@ row(7, 'minimal', 'In a minimal model in-context learning comes abruptly; many c
                Contrast('IWL rises from exponent 0 to 1.5', 'iwl', ('exponent 1.5',), ('4,000 classes, B 4',), at_least=.1)),
     controls=(_learns('4,000 classes, B 4', .8), _learns('128 classes', .5)))
 
-# %% ../nbs/42_claims.ipynb #59790770
+# %% ../nbs/42_claims.ipynb #92daba76
 def _name(config): # of a run's folder: nothing but the configuration decides
-    return hashlib.sha256(json.dumps(asdict(config) | dict(images='omniglot' if '/' in getattr(config, 'images', '') else getattr(config, 'images', '')), sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(asdict(config) | (dict(images=OMNIGLOT) if getattr(config, 'images', DRAWN[0]) not in DRAWN else {}), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 def _spent(folder): return json.loads((folder / 'spent.json').read_text())['cpu_seconds'] if (folder / 'spent.json').exists() else 0.
 
@@ -273,9 +279,9 @@ def run(row,            # of `ROWS`
     differ = {arm: {k: v for k, v in asdict(c).items() if any(v != asdict(o)[k] for o in configs.values())} for arm, c in configs.items()}
     shown = lambda record: {k: ('PATH' if k == 'images' and items == OMNIGLOT else v) for k, v in record.items()}
     words = ['emergent-icl claims run', row.name, '--items', items, *(['--images PATH'] if items == OMNIGLOT else []), *(['--scale', scale] if scale != 'laptop' else [])]
-    return judged(dict(row=row.name, digest=row.digest, items=items, scale=scale, fields=fields, command=' '.join(words), commit=commit, committed=committed,
+    return judged(json.loads(json.dumps(dict(row=row.name, digest=row.digest, items=items, scale=scale, fields=fields, command=' '.join(words), commit=commit, committed=committed,
                        cpu_seconds=round(sum(map(_spent, folders.values()))), versions={k: importlib.metadata.version(k) for k in ('jax', 'flax', 'optax')}, device=jax.devices()[0].device_kind,
-                       parameters={arm: n_parameters(c) for arm, c in configs.items()}, config=shown(base | fields), arms=differ, results=_plain(found)))
+                       parameters={arm: n_parameters(c) for arm, c in configs.items()}, config=shown(base | fields), arms=differ, results=_plain(found)))))
 
 def _plain(found): # four digits, None for what is not finite
     held = found.transpose('arm', 'seed', 'step').to_dict()
@@ -344,6 +350,13 @@ def table(entries, width=118): # from `board`; columns of the terminal
         lines.append(f'      {e["items"]:<9} {e["verdict"]:<19} {e["shown"]} of {e["of"]} shown; {e["contrast"]}: {numbers(e["effect"])} [{numbers(low, high)}], {e["seeds"]} seeds, {e["cpu_seconds"] / 60:.0f} min')
         if e['why']: lines.append(f'                {e["why"]}')
     return '\n'.join(lines)
+
+# %% ../nbs/42_claims.ipynb #f5827333
+def summary(entries): # from `board`
+    "One line for each row: its claim, and the verdict on every item set"
+    rows = {}
+    for e in entries: rows.setdefault((e['row'], e['claim']), []).append(f'{e["items"]}: {e["verdict"]} ({e["shown"]} of {e["of"]})' if e['verdict'] else 'not run')
+    return '\n'.join(f'{number:>2}  {claim}\n    {"; ".join(verdicts)}' for (number, claim), verdicts in rows.items())
 
 # %% ../nbs/42_claims.ipynb #cd1ddc5b
 def figure(results, # of one row, a list: one for each item set
