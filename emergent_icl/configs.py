@@ -124,7 +124,8 @@ class ImagesConfig(RunConfig):
 
     def abstract_source(self):
         "The training sequences with the shape of their items alone, so that a model can be made before an image is drawn or read"
-        if self.images not in DRAWN: return self.make_source()
+        if self.images not in DRAWN:
+            with jax.ensure_compile_time_eval(): return self.make_source()   # also where a model's shapes are being traced
         exemplars = 1 if self.images == 'symbols' else self.n_exemplars
         classes = self.characters * (exemplars if self.exemplars == 'separated' else 1) * (8 if self.augment else 1)
         item = (self.features,) if self.features else dict(glyphs=(self.image_size,) * 2, symbols=(), gaussian=(self.dim,))[self.images]
