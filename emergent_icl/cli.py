@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'OF_RECIPE', 'UsageError', 'blame_the_input', 'check_writable', 'heed_interrupts', 'use_cores',
            'DemoConfig', 'demo_split', 'demo_parts', 'run_demo', 'demo_table', 'Demo', 'find_peers', 'Bench', 'Version',
            'keep_compiled', 'find_recipe', 'agent_run', 'options', 'Train', 'Sweep', 'Compile', 'Ls', 'Recipes', 'Eval',
-           'read_numbers', 'Llc', 'Claims', 'plain_flags', 'of_file', 'of_recipe', 'parse', 'main']
+           'read_numbers', 'spread', 'Llc', 'Claims', 'plain_flags', 'of_file', 'of_recipe', 'parse', 'main']
 
 # %% ../nbs/44_cli.ipynb #f4861f42
 import contextlib, dataclasses, functools, io, json as json_, logging, math, operator, os, re, signal, statistics, sys, tempfile, threading, time
@@ -473,19 +473,23 @@ def read_numbers(option, text, kind=float): # '1e-5,1e-4'; None is an empty list
     try: return [kind(part) for part in text.split(',')] if text else []
     except ValueError: raise ValueError(f'{option} {text} is not possible: {"whole " * (kind is int)}numbers between commas, such as {"100,200" if kind is int else "1e-5,1e-4"}') from None
 
+def spread(steps, count=8): # of checkpoints
+    "As many of these, evenly by their place among them, the first and the last included; all, where there are no more"
+    return list(steps) if len(steps) <= count else [steps[round(i * (len(steps) - 1) / (count - 1))] for i in range(count)]
+
 @dataclass(frozen=True)
 class Llc:
     """Estimate the learning coefficient, with its error and a verdict, at the checkpoints of a run, or go on where the same command stopped."""
     folder: Positional[Path]
     """Of the run."""
     steps: str | None = None
-    """Checkpoints, such as 100,1000. Default: all."""
+    """Checkpoints, such as 100,1000, or all, which may take hours. Default: 8 of them, evenly among those there are, the first and the last included."""
     seeds: str | None = None
     """Such as 0,1. Default: all."""
     step_size: str | None = None
     """Epsilon, one or several between commas; each with each localization and temperature. Default: found from the curvature, at every checkpoint."""
     localization: str | None = None
-    """Gamma, one or several. Default: chosen at every checkpoint."""
+    """Gamma, one or several. Default: chosen at the last of the checkpoints, and the same at all: values with different gammas cannot be compared."""
     nbeta: str | None = None
     """n x inverse temperature, one or several. Default: n / log n."""
     n: int = 4096
@@ -509,7 +513,7 @@ class Llc:
         with blame_the_input():
             for name, least in dict(n=16, batch_size=1, chains=1, draws=16).items():
                 if getattr(self, name) < least: raise ValueError(f'--{name.replace("_", "-")} {getattr(self, name)} is not possible: at least {least}')
-            which = {name: read_numbers(f'--{name}', getattr(self, name), int) or None for name in ('steps', 'seeds')}
+            which = {name: read_numbers(f'--{name}', None if getattr(self, name) == 'all' else getattr(self, name), int) or None for name in ('steps', 'seeds')}
             grid = {name: read_numbers(f'--{name.replace("_", "-")}', getattr(self, name)) or [None] for name in ('step_size', 'localization', 'nbeta')}
             for name, values in grid.items():
                 if bad := [v for v in values if v is not None and not v > 0]: raise ValueError(f'--{name.replace("_", "-")} {bad[0]:g} is not possible: it must be positive')
@@ -517,7 +521,13 @@ class Llc:
             for name, asked in which.items():
                 if missing := sorted(set(asked or ()) - {int(v) for v in getattr(run, name)}): raise ValueError(f'{name}={missing} have no checkpoint; there are {list(map(int, getattr(run, name)))}')
             check_writable(self.folder, *['llc.png'] * self.plot)
+            there = {name: list(dict.fromkeys(map(int, getattr(run, name)))) for name in which}
+            which = {name: list(dict.fromkeys(asked or there[name])) for name, asked in which.items()}
+            if self.steps is None: which['steps'] = spread(there['steps'])
         keep_compiled()
+        numbers, several = [len(which['steps']), len(which['seeds']), math.prod(map(len, grid.values()))], lambda n, word: f'{n} {word}{"s" * (n != 1)}'
+        print(f'{several(math.prod(numbers), "estimate")}: {numbers[0]} of {several(len(there["steps"]), "checkpoint")}' + ' (--steps all takes every one)' * (numbers[0] < len(there['steps']))
+              + f' x {several(numbers[1], "seed")} x {several(numbers[2], "setting")}; those that are already there are not made again', file=sys.stderr)
         start, results = time.perf_counter(), {}
         for values in itertools.product(*grid.values()):
             setting = dict(zip(grid, values))
@@ -540,13 +550,14 @@ class Llc:
         return dict(folder=str(self.folder), n=self.n, n_counts='sequences', loss=some.loss, estimates=rows, figure=str(self.folder / 'llc.png') if self.plot else None, seconds=round(time.perf_counter() - start, 1))
 
     def table(self, result):
-        show = lambda v: f'{"-" if v is None else format(v, ".4g"):>11}'
+        show, short = (lambda v, width=width, form=form: f'{"-" if v is None else format(v, form):>{width}}' for width, form in ((11, '.4g'), (11, '.3g')))
         def why(r): # the first of the gravest reasons; --json has them all
             reasons = [part for part in re.split('; (?=caution: |reject: )', r['reasons']) if part.startswith(r['verdict'])]
             return f'; {reasons[0].split(": ", 1)[1]}' + (f' (and {len(reasons) - 1} more)' if reasons[1:] else '') if reasons else ''
-        lines = [f'{r["seed"]:>4}{r["step"]:>9}{show(r["value"])}{show(r["stderr"])}  {r["verdict"]:<8} {r["setting"]}{why(r)}' for r in result['estimates']]
+        lines = [f'{r["seed"]:>4}{r["step"]:>9}{show(r["value"])}{show(r["stderr"])}{short(r["step_size"])}{short(r["localization"])}  {r["verdict"]:<8} {r["setting"]}{why(r)}' for r in result['estimates']]
         figure = f' Figure: {result["figure"]}.' if result['figure'] else ''
-        return '\n'.join([f'{"seed":>4}{"step":>9}{"LLC":>11}{"± s.e.":>11}  {"verdict":<8} settings; gravest reason', *lines, '',
+        return '\n'.join([f'{"seed":>4}{"step":>9}{"LLC":>11}{"± s.e.":>11}{"step size":>11}{"gamma":>11}  {"verdict":<8} settings; gravest reason', *lines, '',
+                          'Step size and gamma are those asked for; of what was not, the step size was found at every checkpoint, and gamma once for all, at the last.',
                           f'L: {result["loss"]}. n = {result["n"]:,} counts sequences, drawn from the training source. {result["seconds"]} s.{figure}'])
 
 # %% ../nbs/44_cli.ipynb #42cl0002

@@ -6,7 +6,7 @@
 __all__ = ['LIMITS', 'Reason', 'Estimate', 'estimate', 'Calibration', 'calibrate', 'over_run']
 
 # %% ../nbs/35_llc.ipynb #c9611d53
-import dataclasses, hashlib, html, json, os, pathlib
+import dataclasses, hashlib, html, json, os, pathlib, warnings
 from functools import partial
 from typing import NamedTuple
 import jax, jax.numpy as jnp, numpy as np, xarray as xr, matplotlib.pyplot as plt
@@ -15,6 +15,12 @@ from .batches import fold
 from .sampling import Chains, sgld, averaged_sgld, rmsprop_sgld, _flatten, _flat_mask, _take, _check
 
 # %% ../nbs/35_llc.ipynb #248c88bd
+@partial(jax.jit, static_argnames='loss')
+def _at_star(loss, params, batch):
+    "At w*: the losses of `batch`, and the gradient of their mean [P]"
+    flat, rebuild = _flatten(params)
+    return loss(rebuild(flat), batch), jax.grad(lambda w: loss(rebuild(w), batch).mean())(flat)
+
 @partial(jax.jit, static_argnames=('loss', 'order'))
 def _spectrum(loss, params, batch, mask, w, key, order):
     "Lanczos at a position [P] from one random start: eigenvalues and weights [order] of the Hessian of what may move"
@@ -163,7 +169,7 @@ class Estimate:
             axs[1].plot(draws, self.trace.distance[c], lw=.6, color=line.get_color())
         axs[0].axhline(self.value, color='k', lw=1); axs[0].axhspan(*self.interval, color='k', alpha=.1)
         if np.isfinite(self.value): axs[0].set_ylim(self.value - max(6 * self.stderr, .2 * abs(self.value)), self.value + max(6 * self.stderr, .2 * abs(self.value)))
-        for ax, label in zip(axs, ('mean since burn-in of nβ(L - L*)', 'distance from w*')): ax.axvspan(0, burn, color='0.9'); ax.set(xlabel='draw', ylabel=label, xlim=(0, len(draws)))
+        for ax, label in zip(axs, ('mean since burn-in of nβ(L - L*)', 'distance from w*')): ax.axvspan(0, burn, color='0.9'); ax.set(xlabel='draw', ylabel=label, xlim=(0, max(len(draws), 1)))
         fig.suptitle(self._lines()[0], fontsize=10)
         return fig
 
@@ -174,7 +180,7 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
              *,
              n=None,                # examples the posterior has seen; `None` is the size of `data`, and a source must say
              nbeta=None,            # n x inverse temperature; `None` is n / log n (Watanabe 2013)
-             localization=None,     # gamma; `None` is 1, or what lets flat directions relax ten times within the draws
+             localization=None,     # gamma; `None` is 1, or what lets flat directions relax ten times within the draws: so it depends on their number and on the curvature at w*
              step_size=None,        # eps; `None` is found from the curvature, at w* and where a pilot goes
              chains=4,              # walks side by side
              draws=None,            # of each chain, burn-in included; `None` goes on until stderr < rtol x value, or max_draws
@@ -223,6 +229,17 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
         keys = jax.random.split(fold(key, 'spectrum'), len(positions))
         return [np.stack(part) for part in zip(*(precisely(_spectrum, loss, params, probe, mask, w, k, order=min(16, dims)) for w, k in zip(positions, keys)))]
 
+    per_chain, reasons = np.full(chains, np.nan), []
+    def describe(draws, burn_in=0):
+        return dict(n=int(n), nbeta=nbeta, localization=float(localization or np.nan), step_size=float(step_size or np.nan), chains=chains, draws=draws, burn_in=burn_in, batch_size=batch_size,
+                    control=control, sampler=sampler.__name__, automatic=tuple(said))
+
+    # w* itself
+    at_star = [(name, np.asarray(a)) for some in ((probe,) if probe is held else (probe, held)) for name, a in zip(('losses', 'entries of the gradient'), _precise(_at_star, loss, params, some))]
+    if broken := [f'{(~np.isfinite(a)).sum():,} of {a.size:,} {name}' for name, a in [('weights', np.asarray(flat)), *at_star] if not np.isfinite(a).all()]:
+        reasons.append(Reason('reject', 'failed', f'w* itself is NaN or infinite in {broken[0]}; no chain was run'))
+        return Estimate(np.nan, np.nan, tuple(reasons), per_chain, _dataset(dict.fromkeys(('loss', 'baseline', 'distance', 'norm', 'gradient_norm'), np.zeros((chains, 0))), np.zeros((chains, 0))), describe(0), {})
+
     # step size and localization
     h_star = max(float(spectrum(jnp.broadcast_to(flat, (chains if dims < 4096 else 1, flat.size)))[0].max()), 0.)
     target = .5 if sampler is averaged_sgld else .1                              # of eps (nbeta h + gamma)
@@ -264,9 +281,7 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     with np.errstate(all='ignore'):
         x_all, d2_all = nbeta * (trace['loss'].astype(np.float64) - trace['baseline']), trace['distance'].astype(np.float64)**2
     ok, failed = np.flatnonzero(finite), np.flatnonzero(~finite)
-    settings = dict(n=int(n), nbeta=nbeta, localization=localization, step_size=float(step_size), chains=chains, draws=total, burn_in=0, batch_size=batch_size,
-                    control=control, sampler=sampler.__name__, automatic=tuple(said))
-    per_chain, reasons, numbers = np.full(chains, np.nan), [], dict(h_star=h_star)
+    settings, numbers = describe(total), dict(h_star=h_star)
     def look(check, size, text, note=np.inf):
         "Write down what was seen, and what follows from it"
         numbers[f'judged_{check}'] = min(size, numbers.get(f'judged_{check}', np.inf)) if check == 'ess' else max(size, numbers.get(f'judged_{check}', -np.inf))
@@ -316,14 +331,14 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
 
     # chains that left
     gradient, here, below = precisely(_descend, loss, params, probe, held, mask, nbeta, localization, .75 / (nbeta * h_star + localization), steps=300 if dims < 4096 else 100)
-    references = {'shuffled weights': float(np.median(precisely(_shuffled_losses, loss, params, probe, fold(key, 'shuffle'))))} | (reference_losses or {})
-    mean_loss = trace['loss'][ok, burn:].mean(1, dtype=np.float64)
+    references = {'shuffled weights': float(np.median(precisely(_shuffled_losses, loss, params, held, fold(key, 'shuffle'))))} | (reference_losses or {})
+    above = x.mean(1) / nbeta                                                     # of L(w*), on the same minibatches
     for name, level in references.items():
         if level - here <= 1e-6 * abs(here): continue                            # nothing is learned here, by this measure
-        gone = (mean_loss - here) / (level - here)
+        gone = above / (level - here)
         numbers[f'left ({name})'] = float(gone.max())
         where = ', '.join(str(ok[c]) for c in np.flatnonzero(gone > LIMITS['left'][0]))
-        look('left', gone.max(), f'chains left the minimum ({where}): mean loss {mean_loss.max():.4g}, against {here:.4g} at w* and {level:.4g} for {name}')
+        look('left', gone.max(), f'chains left the minimum ({where}): mean loss {here + above.max():.4g}, against {here:.4g} at w* and {level:.4g} for {name}')
     norm, distance = float(jnp.linalg.norm(flat if keep is None else flat * keep)), float(np.sqrt(d2.mean(1).max()))
     numbers.update(distance=distance, norm=norm)
     if norm > 0: look('far', distance / norm, f'chains are {distance / norm:.1f} |w*| away from w*')
@@ -332,13 +347,16 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     sensitivity = -localization / 2 * ((x - value) * (d2 - d2.mean())).mean() / scale
     if x.std() / scale * localization / 2 * d2.std() / np.sqrt(ess) > .1:        # too many weights for too few draws: from the spectrum
         sensitivity = -(share * localization / (a + localization)).sum() / max(share.sum(), 1e-30)
-    lag = lambda k: ((x[:, k:] - value) * (x[:, :x.shape[1]-k] - value)).mean()
-    variance = lag(0) if batch_size is None else lag(1)**2 / lag(2) if lag(2) > 0 else lag(1)   # extrapolated to lag 0, without minibatch noise
+    lagged = lambda k: ((x[:, k:] - value) * (x[:, :x.shape[1]-k] - value))[:, 2-k:]     # [C, draws - 2], its mean the covariance at lag k
+    ratio = lagged(1).mean() / lagged(2).mean() if batch_size is not None and lagged(2).mean() > 0 else 0.
+    squares = lagged(0) if batch_size is None else 2 * ratio * lagged(1) - ratio**2 * lagged(2) if ratio else lagged(1)   # extrapolated to lag 0, without minibatch noise
+    variance, slack = squares.mean(), _mean_error(x[:, 2:] - squares)[1]         # and the error of value - variance
     pull, log = localization / 2 * d2.mean(), np.log(nbeta) if nbeta > 1 else np.nan
     numbers.update(sensitivity=sensitivity, localization_share=pull / (pull + abs(value)), multiplicity_slope=-(value - variance) * log**2, shortfall=(value - variance) * log / scale)
     look('sensitivity', abs(sensitivity), f'localization matters: a factor e in gamma changes the value by {sensitivity:+.0%}, and the spring holds {numbers["localization_share"]:.0%} of the energy', note=.3)
-    if numbers['shortfall'] > max(.15, 4 * error / scale):
-        reasons.append(Reason('note', 'multiplicity', f'temperature matters: against 1/log nbeta the value has the slope {numbers["multiplicity_slope"]:.2g}, from multiplicity above one or from localization; the straight line ends {numbers["shortfall"]:.0%} higher'))
+    numbers['shortfall_error'] = slack * log / scale
+    if numbers['shortfall'] > max(.15, 3 * numbers['shortfall_error']):
+        reasons.append(Reason('note', 'multiplicity', f'temperature matters: against 1/log nbeta the value has the slope {numbers["multiplicity_slope"]:.2g}, from multiplicity above one or from localization; the straight line ends {numbers["shortfall"]:.0%} ± {numbers["shortfall_error"]:.0%} higher'))
 
     # w* and rounding
     shift = nbeta * (here - below) if np.isfinite(below) else 0.
@@ -436,7 +454,7 @@ def over_run(loss, # `loss(params, batch) -> [B]`
              folder=None,   # where finished estimates are kept; `None` keeps none
              progress=True, # a progress bar
              key,           # JAX key; each checkpoint folds in its seed and step
-             **settings):   # of `estimate`; the same for all checkpoints, or values are hard to compare
+             **settings):   # of `estimate`, the same for all checkpoints; a `localization` that is not given is chosen once, at the last of `steps` of the first seed
     "LLC over checkpoints and seeds: xarray Dataset with `llc` by seed, step and chain, and value, stderr, verdict, reasons by seed and step"
     if isinstance(run, dict): known_seeds, known_steps, get = sorted({s for s, _ in run}), sorted({t for _, t in run}), lambda step, seed: run[seed, step]
     else: known_seeds, known_steps, get = list(getattr(run, 'seeds', [0])), list(run.steps), run.params
@@ -451,20 +469,31 @@ def over_run(loss, # `loss(params, batch) -> [B]`
     asked = json.dumps({k: spell(v) for k, v in dict(settings, key=key).items()}, sort_keys=True)
     folder = folder and pathlib.Path(folder)
     if folder: folder.mkdir(parents=True, exist_ok=True)
-    rows = {}
-    bar = tqdm([(seed, step) for seed in seeds for step in steps], disable=not progress, desc='llc')
-    for seed, step in bar:
-        file = folder and folder / f'seed{seed}-step{step}.json'
-        if file and file.exists():
-            row = json.loads(file.read_text())
-            if row['asked'] != asked: raise ValueError(f'folder={str(folder)!r} holds estimates with other settings ({row["asked"]}, now {asked}); choose another folder')
-        else:
-            e = estimate(loss, get(step, seed), data, key=fold(key, seed, step), **settings)
-            row = dict(asked=asked, value=e.value, stderr=e.stderr, verdict=e.verdict, reasons=[list(r) for r in e.reasons], per_chain=e.per_chain.tolist(), settings=e.settings, numbers=e.numbers)
-            if file:
-                whole = file.with_suffix(f'.{os.getpid()}.tmp'); whole.write_text(json.dumps(row)); os.replace(whole, file)
-        rows[seed, step] = row
-        bar.set_postfix_str(f'seed {seed} step {step}: {row["value"]:.4g} ± {row["stderr"]:.2g}, {row["verdict"]}')
+    def read(file): # a finished estimate; None where the file holds no whole one
+        try: row = json.loads(file.read_text())
+        except ValueError: return None
+        return row if isinstance(row, dict) and {'asked', 'value', 'stderr', 'verdict', 'reasons', 'per_chain', 'settings'} <= set(row) else None
+    place = lambda seed, step: folder / f'seed{seed}-step{step}.json'
+    kept = {file: read(file) for file in sorted(folder.glob('seed*-step*.json'))} if folder else {}
+    rows, todo = {}, []
+    for at in [(seed, step) for seed in seeds for step in steps]:
+        if not folder or place(*at) not in kept: todo.append(at)
+        elif (row := kept[place(*at)]) is None:
+            warnings.warn(f'{place(*at)} holds no whole estimate, and is made again'); todo.append(at)
+        elif row['asked'] != asked: raise ValueError(f'folder={str(folder)!r} holds estimates with other settings ({row["asked"]}, now {asked}); choose another folder')
+        else: rows[at] = row
+    gamma = settings.get('localization')
+    if gamma is None: # the same at all checkpoints: that of the folder, or of the last checkpoint
+        gamma = next((row['settings']['localization'] for row in kept.values() if row and row['asked'] == asked and np.isfinite(row['settings']['localization'])), None)
+        todo.sort(key=lambda at: at != (seeds[0], max(steps)))
+    with tqdm(total=len(rows) + len(todo), initial=len(rows), disable=not progress, desc='llc') as bar:
+        for seed, step in todo:
+            e = estimate(loss, get(step, seed), data, key=fold(key, seed, step), **(settings | dict(localization=gamma)))
+            if gamma is None and np.isfinite(e.settings['localization']): gamma = e.settings['localization']
+            row = rows[seed, step] = dict(asked=asked, value=e.value, stderr=e.stderr, verdict=e.verdict, reasons=[list(r) for r in e.reasons], per_chain=e.per_chain.tolist(), settings=e.settings, numbers=e.numbers)
+            if folder:
+                whole = place(seed, step).with_suffix(f'.{os.getpid()}.tmp'); whole.write_text(json.dumps(row)); os.replace(whole, place(seed, step))
+            bar.update(); bar.set_postfix_str(f'seed {seed} step {step}: {e.value:.4g} ± {e.stderr:.2g}, {e.verdict}; step size {e.settings["step_size"]:.2g}, gamma {e.settings["localization"]:.3g}')
     column = lambda f, dtype: np.array([[f(rows[seed, step]) for step in steps] for seed in seeds], dtype)
     both = ('seed', 'step')
     return xr.Dataset(dict(llc=((*both, 'chain'), column(lambda r: r['per_chain'], float)), value=(both, column(lambda r: r['value'], float)), stderr=(both, column(lambda r: r['stderr'], float)),
