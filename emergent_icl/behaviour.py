@@ -218,7 +218,7 @@ class CIWL(Scores):
 
 @pytree
 class ByFrequency(Evaluator):
-    "Open and closed accuracy by the rank of the query's class in training, 1 the most frequent (Chan et al. 2022, figure 5); NaN where a bin has fewer than two queries"
+    "Open accuracy, and where there is support closed accuracy, by the rank of the query's class in training, 1 the most frequent (Chan et al. 2022, figure 5); NaN where a bin has fewer than two queries"
     source: Any                       # sequences whose queries are training classes, such as `NoSupport(split)`
     name: str = static(default='')    # begins the names of what is returned
     n: int = static(default=1000)     # sequences
@@ -232,14 +232,16 @@ class ByFrequency(Evaluator):
         n = self.source.split.n_train
         return tuple(self.edges) or (*(2 ** i for i in range(n.bit_length()) if 2 ** i <= n), n + 1)
     @property
-    def coords(self): return dict(rank=np.array(self.bins[:-1]))
+    def coords(self): # such as 1, 2-3, 4-7
+        return dict(rank=np.array([str(a) if b == a + 1 else f'{a}-{b - 1}' for a, b in zip(self.bins, self.bins[1:])]))
 
     def each(self, model, batch): # has `.query(batch) -> [B, V]`
         split = self.source.split
         place = jnp.zeros(split.items.shape[0], int).at[split.order].set(jnp.arange(len(split.order)))[batch.classes[:, -1]]
         at = jnp.searchsorted(jnp.array(self.bins), split.n_train - place, side='right') - 1     # the last training class is the most frequent
-        scores = query_scores(model.query(batch), batch)
-        return dict(there=jax.nn.one_hot(at, len(self.bins) - 1), open=scores['open'], closed=scores['closed'])
+        scores, source = query_scores(model.query(batch), batch), _inner(self.source)
+        without = isinstance(source, sequences.NoSupport) and sequences._is_off(source.p_query_label)   # the answer never stands in the context
+        return dict(there=jax.nn.one_hot(at, len(self.bins) - 1), open=scores['open'], **{} if without else dict(closed=scores['closed']))
 
     def _means(self, values):
         values = dict(values); there_BR, out = values.pop('there'), {}

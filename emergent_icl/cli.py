@@ -456,8 +456,9 @@ class Eval:
         return dict(folder=str(self.folder), step=step, n=self.n, evaluations=rows, seconds=round(time.perf_counter() - start, 1))
 
     def table(self, result):
+        BINS = dict(rank='classes by frequency', order='n =')              # what a number beside a metric counts
         rows, seeds = [r for r in result['evaluations'] if 'token' not in r], sorted({r['seed'] for r in result['evaluations']})
-        label = lambda r: (r['mode'], r['metric'] + ''.join(f' {v}' for k, v in r.items() if k not in ('mode', 'metric', 'seed', 'scale', 'value', 'stderr')))
+        label = lambda r: (r['mode'], r['metric'] + ''.join(f', {BINS[k]} {v}' if k in BINS else f' {v}' for k, v in r.items() if k not in ('mode', 'metric', 'seed', 'scale', 'value', 'stderr')))
         show = lambda r: f'{"-":>10}{"":10}' if r['value'] is None else f'{r["value"]:>10.4f} ± {r["stderr"]:<7.4f}'
         cells = {}
         for r in rows: cells.setdefault(label(r), {})[r['seed']] = show(r)

@@ -155,31 +155,36 @@ def bands(axes,      # matplotlib axes that share x, from above to below
         start = end
 
 # %% ../nbs/40_figures.ipynb #f7000003
-def along_run(data,        # xarray Dataset: each variable by `step`, and maybe `seed` and further dimensions, of 8 lines at most
-              names=None,  # which variables; None: all but the standard errors `NAME_stderr`
+def along_run(data,        # xarray Dataset: each variable by `step`, and maybe `seed` and further dimensions
+              names=None,  # which variables; None: all but the standard errors `NAME_stderr` and those of more than 64 lines, which are named below the figure
               log=(),      # names of those with a logarithmic y axis
               stages=None, # as for `bands`
               columns=3,   # panels side by side
               title=''):   # over the figure
     "A panel for each quantity that a probe gives, over the run's steps: scores, distances, norms of weights. Returns the figure"
-    names = [n for n in data if not str(n).endswith('_stderr')] if names is None else list(names)
+    every = names is None
+    names, wide = [n for n in data if not str(n).endswith('_stderr')] if every else list(names), {}
     for name in names:
         if name not in data: raise ValueError(f'along_run: the data lack {name!r}, they hold {", ".join(map(str, data))}')
-        lines = _each(_require(data[name], 'step', owner=f'along_run: {name}'))
-        if len(lines) > 8: raise ValueError(f'along_run: {name} has {len(lines)} lines, which nobody could tell apart: select 8 of them, or draw it with `fan`')
+        n = int(np.prod([size for dim, size in _require(data[name], 'step', owner=f'along_run: {name}').sizes.items() if dim not in ('seed', 'step')]))
+        if n > 64: wide[name] = n
+    if wide and (not every or len(wide) == len(names)): raise ValueError(f'along_run: {", ".join(f"{name} has {n} lines" for name, n in wide.items())}, more than the 64 of which eight could stand for all: select some with .isel, or draw it with `fan` or `attention`')
+    names = [name for name in names if name not in wide]
     columns = min(columns, len(names)); rows = -(-len(names) // columns)
     fig, axs = plt.subplots(rows, columns, figsize=(3.2 * columns + .6, 2.3 * rows + .5), squeeze=False, sharex=True, layout='constrained')
     for name, ax in zip(names, axs.flat):
-        errors = _each(data[f'{name}_stderr']) if f'{name}_stderr' in data else []
-        for i, (label, values) in enumerate(_each(data[name])):
-            thin_and_mean(ax, values, i, stderr=errors[i][1] if errors else None, label=label or None)
+        errors, lines = _each(data[f'{name}_stderr']) if f'{name}_stderr' in data else [], _each(data[name])
+        kept = np.unique(np.linspace(0, len(lines) - 1, min(8, len(lines))).round().astype(int))             # more than eight nobody can tell apart
+        for i, (label, values) in enumerate(lines[k] for k in kept):
+            thin_and_mean(ax, values, i, stderr=errors[kept[i]][1] if errors else None, label=label or None)
             if label: mark(ax, values, i)
         ax.set_ylabel(_said(data[name]), fontsize=9); _tidy(ax)
         if name in log: ax.set_yscale('log')
-        if label: ax.legend(fontsize=6, frameon=False, handlelength=4, ncols=2)
+        if label: ax.legend(fontsize=6, frameon=False, handlelength=4, ncols=2, title=f'8 of {len(lines)}' if len(lines) > 8 else None, title_fontsize=6)
     for ax in axs.flat[len(names):]: ax.set_visible(False)
     for ax in axs.flat[max(0, len(names) - columns):len(names)]: step_axis(ax, data.step); ax.tick_params(labelbottom=True)
     for ax in axs.flat[:len(names)]: bands([ax], stages)
+    if wide: fig.supxlabel('not drawn: ' + ', '.join(f'{name} ({n} lines)' for name, n in wide.items()), fontsize=7, color='#555555')
     if title: fig.suptitle(title, fontsize=10, x=.01, ha='left')
     return fig
 

@@ -39,9 +39,11 @@ class _Frame: # probes without their arrays
     def __call__(self, arrays, model): # {name: value} of all probes
         out = {}
         for prefix, probe in zip(self.prefixes, self.fill(arrays)):
-            row = probe(model)
+            row = probe(nnx.clone(model) if len(self.prefixes) > 1 and isinstance(model, nnx.Module) else model)   # what one does to it, the next must not see
             if not isinstance(row, dict): raise ValueError(f'{self.who}: {_name(probe)} must return a dict of arrays, got {type(row).__name__}')
+            if not row: raise ValueError(f'{self.who}: {_name(probe)} returned an empty dict, so there is nothing to keep; it must return {{name: array}}')
             for key, value in row.items():
+                if not isinstance(key, str): raise ValueError(f'{self.who}: {_name(probe)} names a value {key!r}; names must be strings')
                 if prefix + key in out: raise ValueError(f'{self.who}: two probes return {prefix + key!r}; give them as a dict, {{prefix: probe}}')
                 out[prefix + key] = jnp.asarray(value)
         return out
@@ -54,9 +56,11 @@ class _Frame: # probes without their arrays
             dims |= own | {f'{key}_stderr': names for key, names in own.items() if f'{key}_stderr' not in own}
         for key, shape in shapes.items():
             names = dims.setdefault(key, ())
+            if key in ('seed', 'step'): raise ValueError(f'{self.who}: a value is called {key!r}, which is the name of an axis of every run; the probe needs another name for it')
             if len(names) != len(shape): raise ValueError(f'{self.who}: {key!r} has shape {shape}, and dims names {len(names)} axes, {names}: give the probe an attribute dims, such as dict({key}={("layer", "head", "token", "key")[:len(shape)]})')
             if taken := {'seed', 'step'} & {*names}: raise ValueError(f'{self.who}: the axis {taken.pop()!r} of {key!r} is the run\'s; the probe needs another name')
             for axis, n in zip(names, shape):
+                if axis in shapes: raise ValueError(f'{self.who}: {axis!r} is an axis of {key!r} and the name of a value too; xarray would take the value for the axis\'s coordinates. Give one of them another name')
                 first, there = lengths.setdefault(axis, (key, n))
                 if n != there: raise ValueError(f'{self.who}: the axis {axis!r} has {there} places in {first!r} and {n} in {key!r}; give one of them another name')
         coords = {axis: np.asarray(values) for axis, values in coords.items() if axis in lengths}
@@ -104,11 +108,25 @@ def _program(frame, model_of, mesh): return jax.jit(over_replicas(lambda arrays,
 
 def _chosen(asked, there, what, run):
     if not there: raise ValueError(f'over_run: {run.folder} holds no {what} yet')
-    asked = list(there) if asked is None else [int(x) for x in np.atleast_1d(asked)]
+    given = np.atleast_1d(list(there) if asked is None else asked)
+    if given.dtype.kind not in 'iuf' or (given != np.round(given)).any(): raise ValueError(f'over_run: {what}={asked!r} must be whole numbers')
+    asked = [int(x) for x in given]
     wrong = [x for x in asked if x not in there]
     if wrong or not asked or len({*asked}) < len(asked):
         raise ValueError(f'over_run: {what}={asked if len(asked) < 9 else wrong[:8]} must be different ones of those saved in {run.folder}: ' + (f'{there}' if len(there) < 9 else f'{len(there)} of them, {", ".join(map(str, there[:5]))} … {", ".join(map(str, there[-3:]))}'))
     return asked
+
+def _sequence_of(what): # a source or a batch: what one of its sequences is, in words
+    batch = jax.eval_shape(lambda: what.sample(jax.random.key(0), 2)) if hasattr(what, 'sample') else what
+    shapes = {'.'.join(str(getattr(p, 'name', getattr(p, 'key', p))) for p in path): jnp.shape(leaf)[1:] for path, leaf in jax.tree_util.tree_leaves_with_path(batch)}
+    return f'{type(batch).__name__} of ' + ', '.join(f'{name} {list(shape)}' if shape else name for name, shape in shapes.items())
+
+def _explain(probes, run, error): # raises what is wrong with the sequences that the probes look at, if that is it
+    trained = _sequence_of(from_record(run.config).abstract_source())
+    for probe in probes:
+        looks_at = next((held for name in ('source', 'batch') if (held := getattr(probe, name, None)) is not None and (hasattr(held, 'sample') or not callable(held))), None)
+        if looks_at is not None and (seen := _sequence_of(looks_at)) != trained:
+            raise ValueError(f'over_run: {_name(probe)} looks at a {seen}, and the models of {run.folder} were trained on a {trained}: give it a source or batch of that kind ({type(error).__name__}: {str(error).splitlines()[0][:200]})') from error
 
 def over_run(run,           # from `runs.open`
              probe,         # `probe(model) -> dict of arrays`; or several, as a list or as {prefix: probe}
@@ -122,7 +140,7 @@ def over_run(run,           # from `runs.open`
     frame, arrays = _frame(probe, 'over_run')
     steps, seeds = _chosen(steps, run.steps, 'steps', run), _chosen(seeds, run.seeds, 'seeds', run)
     if batch is not None and batch < 1: raise ValueError(f'over_run: batch={batch} must be at least 1')
-    model_of = model_of or _model_of(from_record(run.config))
+    own, model_of = model_of is None, model_of or _model_of(from_record(run.config))
     where, n, devices = [(step, seed) for step in steps for seed in seeds], len(steps) * len(seeds), jax.device_count()
     batch = -(-n // -(-n // min(n, batch or max(16, devices))))   # portions of one length, and hardly more than are needed
     if devices < batch: batch = -(-batch // devices) * devices
@@ -131,7 +149,10 @@ def over_run(run,           # from `runs.open`
     with ThreadPoolExecutor(1) as reader, tqdm(total=n, unit=' models', desc='reading', disable=not progress) as bar:
         params, rows, names = load(0), [], []
         def look(params): row = frame(arrays, model_of(params)); names.extend(row); return row   # JAX sorts what it returns
-        shapes = jax.eval_shape(look, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), params))
+        try: shapes = jax.eval_shape(look, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), params))
+        except Exception as error:
+            if own: _explain(frame.fill(arrays), run, error)
+            raise
         dims, coords = frame.axes(arrays, {key: value.shape for key, value in shapes.items()})
         program, arrays = _program(frame, model_of, mesh), jax.device_put(arrays, NamedSharding(mesh, P()))
         bar.set_description('compiling')

@@ -21,18 +21,17 @@ from jax.sharding import NamedSharding, PartitionSpec as P
 from . import runs, sampling, sequences
 from .ahead import compile_ahead, topology
 from .batches import fold
-from .behaviour import ICL, IWL, Loss, Scores
+from .behaviour import CIWL, Conflict, ICL, IWL, Loss, Scores, _source
 from .configs import ImagesConfig, RegressionConfig, LanguageConfig, from_record, loss_of
 from .sharding import check_divides, make_mesh, rules
 from .training import MAY_CHANGE, abstract_program, by_path, fit_together, regression_loss, token_loss
 
 # %% ../nbs/41_recipes.ipynb #cc2b2f0e
-def _few(c): return c.share_labels(sequences.FewShot(c.make_split(), 'holdout', c.eval_shots, c.eval_ways, noise_scale=c.noise_scale))
-def _no_support(c): return c.share_labels(sequences.NoSupport(c.make_split(), 'zipfian', c.context, c.labeling_rare, noise_scale=c.noise_scale))
-
 EVALUATORS = {  # name: (kind of configuration, what makes the evaluator)
-    'icl': (ImagesConfig, lambda c: ICL(_few(c), c.eval_sequences)),
-    'iwl': (ImagesConfig, lambda c: IWL(_no_support(c), c.eval_sequences)),
+    'icl': (ImagesConfig, lambda c: ICL(_source(c, 'fewshot_holdout'), c.eval_sequences)),
+    'iwl': (ImagesConfig, lambda c: IWL(_source(c, 'no_support_zipfian'), c.eval_sequences)),
+    'ciwl': (ImagesConfig, lambda c: CIWL(_source(c, 'ciwl'), n=c.eval_sequences)),
+    'swapped': (ImagesConfig, lambda c: Conflict(_source(c, 'swapped'), n=c.eval_sequences)),
     'training': (ImagesConfig, lambda c: Scores(c.make_source(), 'training', c.eval_sequences)),
     'eval_loss': (RegressionConfig, lambda c: Loss(c.make_source(), regression_loss, 'eval_loss', c.eval_sequences)),
     'infinite_tasks': (RegressionConfig, lambda c: Loss(replace(c, n_tasks=0).make_source(), regression_loss, 'infinite_tasks', c.eval_sequences)),

@@ -231,6 +231,8 @@ def geometry(curve,       # DataArray with dimensions step and component, such a
              components=(1, 2), # which; with two, curvature has a sign: positive turns left
             ) -> xr.Dataset: # by the dimensions of the curve: `position` smoothed, `velocity` in `along`'s time, `speed`, `curvature`, `centre` of the osculating circle, `cusp` and `vertex` bool
     "The differential geometry of a path by local parabolas: circles of radius 1/|curvature|, whose centres are the evolute; raises ValueError as `smooth` does"
+    if not isinstance(curve, xr.DataArray) or not {'step', 'component'} <= {*curve.dims}:
+        raise ValueError(f'geometry: the curve must be a DataArray with dimensions step and component, got a {type(curve).__name__}' + (f' of {", ".join(map(str, curve.data_vars))}: give one of these' if isinstance(curve, xr.Dataset) else f' with dimensions {getattr(curve, "dims", "none")}'))
     curve = curve.sel(component=list(components)).transpose(..., 'step', 'component')
     p, v, a = (np.einsum('ij,...jk->...ik', weights, np.asarray(curve, float)) for weights in _local(curve.step.values, width, along, 2))
     dot, tiny = lambda x, y: (x * y).sum(-1), 1e-200
@@ -241,7 +243,10 @@ def geometry(curve,       # DataArray with dimensions step and component, such a
     centre = p + across * (speed2 / np.maximum(dot(across, across), tiny))[..., None]
     cusp, vertex = np.zeros(speed2.shape, bool), np.zeros(speed2.shape, bool)
     cusp[..., 1:-1] = (dot(v[..., :-2, :], v[..., 2:, :]) < 0) & (speed2[..., 1:-1] <= np.minimum(speed2[..., :-2], speed2[..., 2:]))
+    fast = speed2 >= .01 * speed2.mean(-1, keepdims=True)                        # at a tenth of its typical speed or more
+    reach = max(3, speed2.shape[-1] // 20)
     for i in np.ndindex(cusp.shape[:-1]):
+        for j in np.flatnonzero(cusp[i]): cusp[i][j] = fast[i][max(0, j - reach):j].any() and fast[i][j + 1:j + 1 + reach].any()
         k, turns = curvature[i], np.flatnonzero(cusp[i])
         for sign in (1, -1): vertex[i][find_peaks(sign * k, prominence=.05 * np.median(abs(k)))[0]] = True
         vertex[i] &= (abs(np.arange(len(k)) - turns[:, None]) > 3).all(0)        # a cusp is no vertex
@@ -282,7 +287,7 @@ def _segment(cost, most, least): # [C, C] cost of a piece from i to j
         return out[::-1]
     return np.array([b[-1] for b in best]), cuts
 
-def stages(curves,         # Dataset, or {name: DataArray}, with dimensions step and, if there are several, seed; other dimensions, such as component, are more curves. Steps may differ, values may be missing
+def stages(curves,         # Dataset, DataArray, or {name: DataArray}, with dimensions step and, if there are several, seed; other dimensions, such as component, are more curves. Steps may differ, values may be missing
            max_stages=8,   # at most
            tolerance=.05,  # share of a curve's range below which a difference is no stage
            min_points=3,   # checkpoints in a stage
@@ -291,13 +296,19 @@ def stages(curves,         # Dataset, or {name: DataArray}, with dimensions step
            seed=0,         # of these draws
           ) -> xr.Dataset: # by `boundary`: `step`; `stderr` of its logarithm, over seeds, and for a jump over the place between its two checkpoints; `low` and `high`, 95 % by Student's t; `per_seed`, found in each seed alone. By `stage`: `change` of each curve and seed in it. `criterion` by number of stages; `agreement`, the share of draws with as many
     "Boundaries between stages of a run, by straight pieces in log-step time; raises ValueError for curves without a step and settings out of range"
-    flat = {}
-    for name, c in dict(curves).items():
+    flat, labels = {}, {}
+    if isinstance(curves, xr.DataArray): curves = {curves.name or 'curve': curves}
+    curves = dict(getattr(curves, 'data_vars', curves))
+    if not curves: raise ValueError('stages: there is no curve; give a Dataset, a DataArray, or {name: DataArray}')
+    for name, c in curves.items():
+        if not isinstance(c, xr.DataArray): raise ValueError(f'stages: {name!r} is a {type(c).__name__}' + (f', which holds {", ".join(map(str, c.data_vars))}: give its arrays by name, or the Dataset alone' if isinstance(c, xr.Dataset) else ', not a DataArray with a dimension step'))
         if 'step' not in c.dims: raise ValueError(f'stages: {name!r} has dimensions {c.dims}, and no step')
-        c = (c if 'seed' in c.dims else c.expand_dims('seed')).transpose('seed', ..., 'step')
+        c = (c if 'seed' in c.dims else c.drop_vars('seed', errors='ignore').expand_dims('seed')).transpose('seed', ..., 'step')
+        if 'seed' in c.coords: labels[name] = sorted(c.seed.values.tolist())
         rest = c.dims[1:-1]
         for at in np.ndindex(c.shape[1:-1]): flat['.'.join([name, *(str(c[d].values[i]) for d, i in zip(rest, at))])] = c[(slice(None), *at)].reset_coords(drop=True).astype(float)
     if len(counts := {c.sizes['seed'] for c in flat.values()}) > 1: raise ValueError(f'stages: the curves have {sorted(counts)} seeds; they must be of the same seeds')
+    if any(other != first for first in [*labels.values()][:1] for other in labels.values()): raise ValueError(f'stages: the curves have other seeds, {labels}; take those that all have with .sel(seed=…)')
     names, joined = list(flat), xr.align(*flat.values(), join='outer')
     y, steps = np.stack([c.transpose('seed', 'step') for c in joined], 1), joined[0].step.values.astype(float)    # [S, Q, C]
     (S, Q, C), time = y.shape, log_time(steps)

@@ -232,21 +232,34 @@ def step_slider(seen): # from `look`
 # %% ../nbs/45_widgets.ipynb #d7000018
 _SCRIPT = """(function () {
   const root = document.getElementById(ROOT), data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
-  const image = root.querySelector('img'), inputs = [...root.querySelectorAll('input')], shown = [...root.querySelectorAll('output')];
+  const canvas = root.querySelector('canvas'), sheet = root.querySelector('img'), inputs = [...root.querySelectorAll('input')], shown = [...root.querySelectorAll('output')];
   const asked = location.hash.slice(1).split(',').map(Number);
   if (location.hash && asked.length === inputs.length && asked.every(Number.isInteger)) inputs.forEach((input, i) => input.value = asked[i]);
   function show() {
     const at = inputs.map(input => +input.value);
     at.forEach((k, i) => { shown[i].textContent = data.dials[i].values[k]; });
     const frame = data.frames[at.reduce((sum, k, i) => sum * data.dials[i].values.length + k, 0)];
-    image.src = 'data:image/png;base64,' + data.pictures[frame];
-    image.alt = data.title + ': ' + at.map((k, i) => data.dials[i].name + ' ' + data.dials[i].values[k]).join(', ');
+    const w = canvas.width, h = canvas.height;
+    canvas.getContext('2d').drawImage(sheet, frame % data.columns * w, Math.floor(frame / data.columns) * h, w, h, 0, 0, w, h);
+    const said = data.title + ': ' + at.map((k, i) => data.dials[i].name + ' ' + data.dials[i].values[k]).join(', ');
+    canvas.setAttribute('aria-label', said);
   }
   inputs.forEach(input => input.addEventListener('input', show));
+  sheet.addEventListener('load', show);
   show();
 })();"""
 
-def export_html(draw,        # `draw(*values) -> matplotlib Figure`, called for every combination of the dials' values
+def _sheet(pictures, columns=6): # PNGs of one size and palette, as one: what is alike in neighbours is stored once
+    images = [Image.open(io.BytesIO(p)) for p in pictures]
+    (w, h), n = images[0].size, min(columns, len(images))
+    if len({image.size for image in images}) > 1: raise ValueError(f'export_html: the figures have the sizes {sorted({image.size for image in images})} in pixels; they must be of one size')
+    sheet, file = Image.new('P', (n * w, -(-len(images) // n) * h)), io.BytesIO()
+    sheet.putpalette(images[0].getpalette())
+    for i, image in enumerate(images): sheet.paste(image, (i % n * w, i // n * h))
+    sheet.save(file, 'PNG', optimize=True)
+    return file.getvalue(), n
+
+def export_html(draw,        # `draw(*values) -> matplotlib Figure`, all of one size, called for every combination of the dials' values
                 dials,       # {name: list of values}, one slider each
                 path=None,   # file to write; None: none
                 *, start=None, # {name: index} of where sliders stand at first; None: the first values
@@ -259,17 +272,18 @@ def export_html(draw,        # `draw(*values) -> matplotlib Figure`, called for 
     index, frames, kept = {}, [], []
     for values in itertools.product(*dials.values()):
         shot = picture(draw(*values), small=True)
-        if shot not in index: index[shot] = len(kept); kept.append(base64.b64encode(shot).decode())
+        if shot not in index: index[shot] = len(kept); kept.append(shot)
         frames.append(index[shot])
     start = dict.fromkeys(dials, 0) | (start or {})
-    data = dict(title=title, dials=[dict(name=name, values=[f'{v:,}' if isinstance(v, (int, np.integer)) else str(v) for v in values]) for name, values in dials.items()], frames=frames, pictures=kept)
+    sheet, columns = _sheet(kept)
+    data = dict(title=title, columns=columns, dials=[dict(name=name, values=[f'{v:,}' if isinstance(v, (int, np.integer)) else str(v) for v in values]) for name, values in dials.items()], frames=frames)
     body = json.dumps(data).replace('</', '<\\/')
-    root = 'dials-' + hashlib.sha256(body.encode()).hexdigest()[:10]
-    width, height = Image.open(io.BytesIO(base64.b64decode(kept[0]))).size
+    root = 'dials-' + hashlib.sha256(body.encode() + sheet).hexdigest()[:10]
+    width, height = Image.open(io.BytesIO(kept[0])).size
     rows = ''.join(f'<label style="display:flex;gap:.8em;align-items:center;margin:.2em 0"><span style="min-width:9em">{html.escape(str(name))}</span><input type="range" min="0" max="{len(values) - 1}" value="{start[name]}" '
                    f'style="flex:1;max-width:26em"><output style="min-width:5em;font-variant-numeric:tabular-nums"></output></label>' for name, values in dials.items())
     text = (f'<div id="{root}" style="max-width:{width}px;font-family:sans-serif;font-size:14px;color:#222;background:#fff;padding:.5em"><div style="font-weight:bold;margin-bottom:.4em">{html.escape(title)}</div>{rows}'
-            f'<img width="{width}" height="{height}" style="max-width:100%;height:auto" src="data:image/png;base64,{kept[frames[0]] if len(frames) == 1 else ""}" alt="">'
+            f'<canvas width="{width}" height="{height}" style="max-width:100%;height:auto" role="img"></canvas><img hidden alt="" src="data:image/png;base64,{base64.b64encode(sheet).decode()}">'
             f'<noscript>The sliders need JavaScript.</noscript><script type="application/json">{body}</script><script>{_SCRIPT.replace("ROOT", json.dumps(root))}</script></div>')
     if len(text) > 1000 * limit: raise ValueError(f'export_html: {len(text) / 1000:.0f} kB for {len(frames)} positions are more than limit={limit}: give fewer values, or a higher limit')
     if path is not None: Path(path).write_text(f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title></head><body>{text}</body></html>', encoding='utf-8')
