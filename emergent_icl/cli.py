@@ -591,14 +591,17 @@ class Claims:
                 if self.name: raise ValueError(f'claims: {self.name!r} is too much; `emergent-icl claims run {self.name}` runs a row')
                 if self.data and not self.data.is_dir(): raise ValueError(f'--data {self.data} is no folder')
                 return dict(claims=claims.board(claims.collect(self.data)) if self.data else claims.packaged())
+            if self.name is None: raise ValueError(f'claims: run which row? There are {", ".join(claims.ROWS)}')
             if self.name not in claims.ROWS: raise ValueError(f'claims: there is no row {self.name!r}; there are {", ".join(claims.ROWS)}')
             if self.steps is not None and self.steps < 5: raise ValueError(f'--steps {self.steps} is not possible: at least 5')
             row, images = claims.ROWS[self.name], self.images or os.environ.get('EMERGENT_ICL_OMNIGLOT')
             sets = [self.items] if self.items else [s for s in row.sets if s != claims.OMNIGLOT or images]
             fields = dict(steps=self.steps) if self.steps else {}
+            if left := [s for s in row.sets if s not in sets and not self.items]: print(f'{", ".join(left)} is left out: give its path with --images', file=sys.stderr)
             for items in sets: row.configs(items, self.scale, images, **fields)
             out = self.data or self.folder / 'results'
-            check_writable(self.folder); check_writable(out)
+            check_writable(self.folder)
+            check_writable(out)
             use_cores(row.seeds * len(row.arms))
             keep_compiled()
             results = []
