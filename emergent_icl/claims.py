@@ -329,7 +329,9 @@ def save(result, folder): # what `run` returned; made if it is not there
     os.replace(part, path)
     return path
 
-# %% ../nbs/42_claims.ipynb #322c8e46
+# %% ../nbs/42_claims.ipynb #d5d562c2
+def _place(name, items): return ROWS[name].number, list(ROWS).index(name), ROWS[name].sets.index(items)   # on the board
+
 def collect(folder): # of result files, such as data/claims
     "The results in a folder, judged by the rows as they now stand; in the board's order. Raises ValueError for a file that is no result of a row"
     found = []
@@ -339,7 +341,7 @@ def collect(folder): # of result files, such as data/claims
             if result['items'] not in ROWS[result['row']].sets or not float(result['cpu_seconds']) >= 0: raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError): raise ValueError(f'claims: {path} is no result of a row of this board') from None
         found.append(result)
-    return sorted(found, key=lambda r: (ROWS[r['row']].number, ROWS[r['row']].sets.index(r['items']), r['scale'] != 'laptop', bool(r['fields'])))
+    return sorted(found, key=lambda r: (*_place(r['row'], r['items']), r['scale'] != 'laptop', bool(r['fields'])))
 
 def board(results): # from `collect`
     "One entry for each row and item set, as `emergent-icl claims --json` prints them; what was not run has no verdict"
@@ -352,7 +354,7 @@ def board(results): # from `collect`
                             commit=r['commit'] if r['committed'] else None, cpu_seconds=r['cpu_seconds'], device=r['device'], command=r['command']))
     blank = dict(scale=None, contrast=None, effect=None, interval=None, seeds=0, verdict=None, why='not run', shown=0, opposite=0, of=0, contrasts=[], controls=[], commit=None, cpu_seconds=0, device=None, command=None)
     entries += [about(row) | dict(blank, items=items) for row in ROWS.values() for items in row.sets if (row.name, items) not in done]
-    return sorted(entries, key=lambda e: e['row'])
+    return sorted(entries, key=lambda e: _place(e['name'], e['items']))
 
 def in_short(entry): # of `board`
     "The verdict, and how many contrasts are shown and opposite"
@@ -367,8 +369,8 @@ def table(entries): # from `board`
     "The board as text"
     lines, last, number = [], None, lambda x: '-' if x is None else f'{x:+.2f}'
     for e in entries:
-        if e['row'] != last: lines += [''] * bool(lines) + [f'{e["row"]:>2}  {e["name"]}: {e["claim"]} ({e["source"]})']
-        last, where = e['row'], e['items'] + (f' ({e["scale"]})' if e['scale'] not in (None, 'laptop') else '')
+        if e['name'] != last: lines += [''] * bool(lines) + [f'{e["row"]:>2}  {e["name"]}: {e["claim"]} ({e["source"]})']
+        last, where = e['name'], e['items'] + (f' ({e["scale"]})' if e['scale'] not in (None, 'laptop') else '')
         lines.append(f'      {where:<9} {in_short(e)}')
         if e['verdict'] is None: continue
         lines.append(f'                {e["contrast"]}: {number(e["effect"])} [{number(e["interval"][0])} {number(e["interval"][1])}], {e["seeds"]} seeds, {e["cpu_seconds"] / 60:.0f} CPU min' + (f', ran at {e["commit"][:7]}' if e['commit'] else ''))
