@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SUMMARIES', 'LEAST_SEEDS', 'DERIVED', 'OMNIGLOT', 'SETS', 'SCALES', 'ROWS', 'Contrast', 'mean_interval', 'outcome',
            'judge', 'matched', 'Row', 'row', 'run', 'curves', 'judged', 'save', 'collect', 'board', 'in_short',
-           'packaged', 'table', 'summary', 'figure', 'forest']
+           'items_of', 'packaged', 'table', 'summary', 'figure', 'forest']
 
 # %% ../nbs/42_claims.ipynb #f935e2b9
 from dataclasses import asdict, dataclass, field, fields as dataclass_fields, replace
@@ -22,7 +22,7 @@ from .recipes import RECIPES, evaluators, n_parameters, program_groups
 from .recurrent import RecurrentConfig, match_width
 from .training import TrainingConfig, fit_together
 
-# %% ../nbs/42_claims.ipynb #0a1df3dd
+# %% ../nbs/42_claims.ipynb #44670ebe
 def _end(values, steps): # [S, T], [T]
     return values[:, steps >= .8 * steps[-1]].mean(1)
 
@@ -59,7 +59,7 @@ class Contrast:
     sign: int = 1              # -1: what is predicted is a fall
     only: str = ''             # the item set that has these arms; '': every one
 
-    def values(self, results): # arms x seeds x steps, as `Row.read` gives them
+    def values(self, results): # arm x seed x step, as `curves` gives them
         "The difference for each seed, [S]"
         steps = results.step.values
         curves = DERIVED[self.metric](results) if self.metric in DERIVED else results[self.metric]
@@ -68,7 +68,7 @@ class Contrast:
         best = lambda arms: max(map(of, arms), key=standing)
         return self.sign * (best(self.plus) - (best(self.minus) if self.minus else 0.) - self.level)
 
-# %% ../nbs/42_claims.ipynb #64df5aa9
+# %% ../nbs/42_claims.ipynb #327adac6
 def mean_interval(values, level=.95): # one number for each seed; share of the time that it covers
     "(mean, (low, high), seeds) by Student's t, without seeds that are not finite; NaN where there are none, or one alone"
     kept = np.asarray(values, float)[np.isfinite(values)]
@@ -76,7 +76,7 @@ def mean_interval(values, level=.95): # one number for each seed; share of the t
     half = stats.t.ppf((1 + level) / 2, len(kept) - 1) * kept.std(ddof=1) / len(kept) ** .5 if len(kept) > 1 else math.nan
     return float(kept.mean()), (float(kept.mean() - half), float(kept.mean() + half)), len(kept)
 
-def outcome(contrast, results): # arms x seeds x steps
+def outcome(contrast, results): # arm x seed x step, as `curves` gives them
     "What came of a contrast: effect, interval, seeds, and whether it is shown, opposite or neither"
     effect, interval, seeds = mean_interval(contrast.values(results))
     found = 'shown' if interval[0] > 0 and effect >= contrast.at_least else 'opposite' if interval[1] < 0 and -effect >= contrast.at_least else 'not shown'
@@ -329,7 +329,7 @@ def save(result, folder): # what `run` returned; made if it is not there
     os.replace(part, path)
     return path
 
-# %% ../nbs/42_claims.ipynb #d5d562c2
+# %% ../nbs/42_claims.ipynb #8d0b7631
 def _place(name, items): return ROWS[name].number, list(ROWS).index(name), ROWS[name].sets.index(items)   # on the board
 
 def collect(folder): # of result files, such as data/claims
@@ -361,6 +361,10 @@ def in_short(entry): # of `board`
     if entry['verdict'] is None: return 'not run'
     return f'{entry["verdict"]} ({entry["shown"]} of {entry["of"]} shown' + (f', {entry["opposite"]} opposite' if entry['opposite'] else '') + ')'
 
+def items_of(entry): # of `board`
+    "Its item set, and its scale if that is not the laptop's"
+    return entry['items'] + (f' ({entry["scale"]})' if entry['scale'] not in (None, 'laptop') else '')
+
 def packaged():
     "The board that came with the package"
     return json.loads((importlib.resources.files('emergent_icl') / 'claims.json').read_text())
@@ -370,21 +374,21 @@ def table(entries): # from `board`
     lines, last, number = [], None, lambda x: '-' if x is None else f'{x:+.2f}'
     for e in entries:
         if e['name'] != last: lines += [''] * bool(lines) + [f'{e["row"]:>2}  {e["name"]}: {e["claim"]} ({e["source"]})']
-        last, where = e['name'], e['items'] + (f' ({e["scale"]})' if e['scale'] not in (None, 'laptop') else '')
-        lines.append(f'      {where:<9} {in_short(e)}')
+        last = e['name']
+        lines.append(f'      {items_of(e):<9} {in_short(e)}')
         if e['verdict'] is None: continue
         lines.append(f'                {e["contrast"]}: {number(e["effect"])} [{number(e["interval"][0])} {number(e["interval"][1])}], {e["seeds"]} seeds, {e["cpu_seconds"] / 60:.0f} CPU min' + (f', ran at {e["commit"][:7]}' if e['commit'] else ''))
         if e['why']: lines.append(f'                {e["why"]}')
     return '\n'.join(lines)
 
-# %% ../nbs/42_claims.ipynb #50edcaa6
+# %% ../nbs/42_claims.ipynb #e79607f5
 def summary(entries): # from `board`
     "One line for each row: its claim, and the verdict on every item set"
     rows = {}
-    for e in entries: rows.setdefault((e['row'], e['claim']), []).append(f'{e["items"]}: {in_short(e)}')
+    for e in entries: rows.setdefault((e['row'], e['claim']), []).append(f'{items_of(e)}: {in_short(e)}')
     return '\n'.join(f'{number:>2}  {claim}\n    {"; ".join(verdicts)}' for (number, claim), verdicts in rows.items())
 
-# %% ../nbs/42_claims.ipynb #7e0ce08a
+# %% ../nbs/42_claims.ipynb #85b37753
 def figure(results, # of one row, a list: one for each item set
            names=('icl_closed', 'icl_open', 'iwl')): # metrics
     "Where each arm ends, a panel for each item set; dotted, a coin's closed accuracy. Returns the figure"
@@ -421,6 +425,6 @@ def forest(entries): # from `board`
             ax.errorbar(c['effect'], y, xerr=None if None in c['interval'] else [[c['effect'] - c['interval'][0]], [c['interval'][1] - c['effect']]], fmt=dict(omniglot='o', glyphs='s').get(e['items'], '^'), color=colour, ms=5, capsize=2, mfc=colour if c['found'] == 'shown' else 'w')
         ax.plot([c['at_least']] * 2, [y - .35, y + .35], color='k', lw=1)
         if y and e['row'] != lines[y - 1][0]['row']: ax.axhline(y - .5, color='k', lw=.4, alpha=.4)
-    ax.set_yticks(range(len(lines)), [f'{e["row"]}  {c["says"]} ({e["items"]})' for e, c in lines], fontsize=7)
+    ax.set_yticks(range(len(lines)), [f'{e["row"]}  {c["says"]} ({items_of(e)})' for e, c in lines], fontsize=7)
     ax.axvline(0, color='k', lw=.6); ax.invert_yaxis(); ax.set(xlabel='effect, in the direction of the claim; bars: the smallest that counts; filled: shown'); ax.spines[['top', 'right']].set_visible(False)
     return fig
