@@ -255,7 +255,7 @@ class ByFrequency(Evaluator):
 # %% ../nbs/31_behaviour.ipynb #b31n0010
 @pytree
 class RegressionScores(Evaluator):
-    "Loss by token, ICL scores, and distances to zero, ridge and dMMSE, on inputs as in training and larger (Hoogland et al. 2024; Raventós et al. 2023)"
+    "Loss by token, ICL scores, and distances to zero, ridge, dMMSE and the mean of the tasks, on inputs as in training and larger (Hoogland et al. 2024; Raventós et al. 2023)"
     source: Any                       # `LinearRegression`
     name: str = static(default='')    # begins the names of what is returned
     n: int = static(default=1000)     # sequences
@@ -273,7 +273,7 @@ class RegressionScores(Evaluator):
     @property
     def coords(self):
         return dict(scale=np.array(self.scales), token=np.arange(1, self.source.n_examples + 1), span=np.array([f'{i}:{j}' for i, j in self._spans]),
-                    predictor=np.array(['zero', 'ridge'] + ['dmmse'] * self._finite))
+                    predictor=np.array(['zero', 'ridge'] + ['dmmse', 'mean'] * self._finite))
 
     def each(self, model, batch): # `model(batch) -> [B, K, 1 or more]`, of which the first is the prediction
         B, (K, D), S, noise = len(batch), batch.x.shape[1:], jnp.array(self.scales, jnp.float32), self.source.noise_variance
@@ -283,7 +283,9 @@ class RegressionScores(Evaluator):
         guess_BSK = model(flat)[..., 0].reshape(B, len(S), K)
         loss_BSK = (guess_BSK - y_BSK) ** 2
         others = [jnp.zeros_like(y_BSK), regression.ridge(x_BSKD, y_BSK, noise)]
-        if self._finite: others.append(regression.dmmse(x_BSKD, y_BSK, self.source.tasks if self.tasks is None else self.tasks, noise))
+        if self._finite:
+            tasks = self.source.tasks if self.tasks is None else self.tasks
+            others += [regression.dmmse(x_BSKD, y_BSK, tasks, noise), (x_BSKD * tasks.mean(0)).sum(-1)]
         icl = [loss_BSK[..., j - 1] - loss_BSK[..., i - 1] for i, j in self._spans]
         return dict(loss=loss_BSK.mean(-1), loss_by_token=loss_BSK, **dict(icl=jnp.stack(icl, -1)) if icl else {}, distance=jnp.stack([((guess_BSK - other) ** 2).mean(-1) for other in others], -1))
 
