@@ -570,9 +570,11 @@ class Claims:
     name: Positional[str | None] = None
     """Of the row to run, such as burstiness."""
     items: str | None = None
-    """One of the row's item sets, such as omniglot or glyphs. Default: all; omniglot only where its path is known."""
+    """One of the row's item sets, such as omniglot or glyphs. Default: all; omniglot and text only where their paths are known."""
     images: Path | None = None
     """Folder or zip of Omniglot. Default: the variable EMERGENT_ICL_OMNIGLOT."""
+    text: Path | None = None
+    """Folder or file of text. Default: the variable EMERGENT_ICL_CORPUS."""
     scale: Literal['laptop', 'gpu', 'full'] = 'laptop'
     """The board's figures are of the laptop's; gpu takes the published model for a tenth of its steps, full the published configuration."""
     steps: int | None = None
@@ -594,11 +596,12 @@ class Claims:
             if self.name is None: raise ValueError(f'claims: run which row? There are {", ".join(claims.ROWS)}')
             if self.name not in claims.ROWS: raise ValueError(f'claims: there is no row {self.name!r}; there are {", ".join(claims.ROWS)}')
             if self.steps is not None and self.steps < 5: raise ValueError(f'--steps {self.steps} is not possible: at least 5')
-            row, images = claims.ROWS[self.name], self.images or os.environ.get('EMERGENT_ICL_OMNIGLOT')
-            sets = [self.items] if self.items else [s for s in row.sets if s != claims.OMNIGLOT or images]
+            row, paths = claims.ROWS[self.name], dict(images=self.images, text=self.text)
+            known = lambda name, variable, _: paths[name] or os.environ.get(variable)
+            sets = [self.items] if self.items else [s for s in row.sets if s not in claims.PATHS or known(*claims.PATHS[s])]
             fields = dict(steps=self.steps) if self.steps else {}
-            if left := [s for s in row.sets if s not in sets and not self.items]: print(f'{", ".join(left)} is left out: give its path with --images', file=sys.stderr)
-            for items in sets: row.configs(items, self.scale, images, **fields)
+            if left := [s for s in row.sets if s not in sets and not self.items]: print(f'{", ".join(left)} is left out: give its path with {", ".join(f"--{claims.PATHS[s][0]}" for s in left)}', file=sys.stderr)
+            for items in sets: row.configs(items, self.scale, **paths, **fields)
             out = self.data or self.folder / 'results'
             check_writable(self.folder)
             check_writable(out)
@@ -606,7 +609,7 @@ class Claims:
             keep_compiled()
             results = []
             for items in sets:
-                results.append(claims.run(row, items, self.folder, scale=self.scale, images=images, **fields))
+                results.append(claims.run(row, items, self.folder, scale=self.scale, **paths, **fields))
                 claims.save(results[-1], out)
         return dict(claims=[e for e in claims.board(results) if e['row'] == row.number], results=str(out))
 
