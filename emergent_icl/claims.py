@@ -306,6 +306,30 @@ row(10, 'after_icl', 'After in-context learning comes context-constrained in-wei
                Contrast('at the end answers follow the weights there', 'swapped_weights', _plain, _plain, than='swapped_context', at_least=.1)),
     controls=(Contrast('ICL (closed) is there at step 2,000', 'icl_closed', _plain, by='at 2000', at_least=.7), _learns('no decay', .8)))
 
+# %% ../nbs/42_claims.ipynb #c9000009
+_decays = 'decay 0.03', 'decay 0.1', 'L2 0.0001'
+
+row(9, 'decay', 'Weight decay keeps in-context learning from fading', 'Singh et al. 2023, figure 5',
+    recipe='images_augmented', fields=_long, metrics=_long_metrics,
+    arms={'no decay': {}, 'decay 0.03': dict(optimiser='adamw', weight_decay=.03), 'decay 0.1': dict(optimiser='adamw', weight_decay=.1), 'L2 0.0001': dict(l2=1e-4)},
+    contrasts=(Contrast('ICL (closed) ends higher with the best of the decays', 'icl_closed', _decays, _plain, at_least=.05),
+               Contrast('ICL (open) ends higher with the best of the decays', 'icl_open', _decays, _plain, at_least=.05)),
+    controls=(Contrast('without decay ICL (closed) fades', 'icl_closed', _plain, by='fall', at_least=.1), *(_learns(arm, .75) for arm in _decays)))
+
+# %% ../nbs/42_claims.ipynb #c900000b
+_given = {'nothing given': (), 'previous token given': ('previous_token',), 'match given': ('match',), 'both given': ('previous_token', 'match')}
+_none = ('nothing given',)
+_sooner = lambda arm: Contrast(f'ICL (closed) is half-way sooner, in doublings of the step: {arm}', 'icl_closed', _none, (arm,), by='half_at', at_least=1.)
+
+row(11, 'circuits', 'Induction heads are additive and redundant, and giving their circuits makes in-context learning come sooner', 'Singh et al. 2024, figures 3 and 6',
+    recipe='circuits', fields=dict(steps=1500, p_bursty=.9, eval_linear=15, eval_log=15, checkpoint_linear=15, checkpoint_log=0, evaluators=('icl', 'iwl', 'training', 'last_heads')),
+    arms={name: dict(clamped=given) for name, given in _given.items()}, metrics=('loss', 'icl_closed', 'icl_open', 'iwl', 'training_closed', 'training_open', 'icl_alone', 'icl_alone_mean', 'icl_without'),
+    contrasts=(_sooner('match given'), _sooner('previous token given'), _sooner('both given'),
+               Contrast('redundant: without any one head of the last layer ICL (closed) stays within 0.1', 'icl_without', _none, _none, than='icl_closed', level=-.1),
+               Contrast('additive: all heads together do better than the best alone', 'icl_closed', _none, _none, than='icl_alone', at_least=.05),
+               Contrast('additive: heads alone are better than a coin, on average', 'icl_alone_mean', _none, level=.5, at_least=.02)),
+    controls=(Contrast('ICL (closed) is there at the end, nothing given', 'icl_closed', _none, at_least=.65), _learns('nothing given', .7)))
+
 # %% ../nbs/42_claims.ipynb #c9000002
 _paper_lines = dict(steps=40_000, schedule_steps=500_000, eval_linear=40, eval_log=40, checkpoint_linear=80, checkpoint_log=60, eval_sequences=4096, evaluators=('eval_loss', 'x3', 'x5', 'x10', 'distances'))
 _lines_metrics = 'loss', 'eval_loss', 'x3', 'x5', 'x10', 'to_zero', 'to_ridge'

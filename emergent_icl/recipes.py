@@ -59,7 +59,7 @@ def _repeats(c): # random tokens that come again after a distance of their own; 
 class Heads:
     "What the heads of the last layer are worth to in-context learning, one without the others and the others without it: closed accuracies"
     source: Any                    # few-shot sequences
-    n: int = static(default=500)   # of them
+    n: int = static(default=250)   # of them
     clamps: tuple = ()             # of the model, see `structure.Clamped`
 
     def __call__(self, model):
