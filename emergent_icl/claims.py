@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SUMMARIES', 'LEAST_SEEDS', 'DERIVED', 'OMNIGLOT', 'PATHS', 'SETS', 'SCALES', 'ROWS', 'REPOSITORY', 'summarise',
            'Contrast', 'mean_interval', 'outcome', 'judge', 'matched', 'Row', 'row', 'run', 'curves', 'judged', 'save',
-           'collect', 'board', 'in_short', 'items_of', 'packaged', 'table', 'summary', 'data_file', 'kept', 'Found',
-           'found', 'figure', 'forest']
+           'opened', 'collect', 'board', 'in_short', 'items_of', 'packaged', 'table', 'summary', 'data_file', 'kept',
+           'Found', 'found', 'figure', 'forest']
 
 # %% ../nbs/42_claims.ipynb #f935e2b9
 from dataclasses import asdict, dataclass, field, fields as dataclass_fields, replace
@@ -49,6 +49,8 @@ def _octave(steps): return np.log2(np.maximum(steps, 1.))
 
 def _lowest_at(values, steps): return np.where(np.isfinite(values).all(1), _octave(steps)[np.nan_to_num(_calm(values)).argmin(1)], np.nan)
 
+def _highest_at(values, steps): return _lowest_at(-values, steps)
+
 def _half_at(values, steps): # NaN where a curve moves less than .05
     def one(curve):
         moved = abs(curve - curve[0])
@@ -56,7 +58,7 @@ def _half_at(values, steps): # NaN where a curve moves less than .05
         return np.interp(0, *_first_crossing(moved - moved.max() / 2, _octave(steps)))
     return np.array([one(c) for c in _calm(values)])
 
-SUMMARIES = dict(end=_end, rise=_rise, fall=_fall, lowest=lambda values, steps: _calm(values).min(1), lowest_at=_lowest_at, half_at=_half_at)
+SUMMARIES = dict(end=_end, rise=_rise, fall=_fall, lowest=lambda values, steps: _calm(values).min(1), lowest_at=_lowest_at, highest_at=_highest_at, half_at=_half_at)
 
 def summarise(by,     # name in `SUMMARIES`, or 'at STEP', or 'STEP to STEP': the change between them
               values, # [S, T]
@@ -488,6 +490,15 @@ def save(result, folder): # what `run` returned; made if it is not there
     part.write_text(json.dumps({k: v for k, v in result.items() if k not in ('verdict', 'why', 'contrasts', 'controls')}, separators=(',', ':')))   # worked out again on reading
     os.replace(part, path)
     return path
+
+# %% ../nbs/42_claims.ipynb #c9000012
+def opened(name,      # of the row
+           items,     # item set
+           arm,       # one of the row's
+           folder='emergent-icl-runs/claims', # that the row was trained in; this is the command's own
+           **paths):  # images, text, where the set needs one
+    "The run of an arm, with its checkpoints: `runs.open`, whose errors it raises"
+    return runs.open(Path(folder) / _name(ROWS[name].configs(items, **paths)[arm]))
 
 # %% ../nbs/42_claims.ipynb #8d0b7631
 def _place(name, items): return ROWS[name].number, list(ROWS).index(name), ROWS[name].sets.index(items)   # on the board
