@@ -405,6 +405,15 @@ row(17, 'task_mean', 'With few tasks the first thing that is learned is their me
                Contrast('4 tasks: half-way to dMMSE comes after that, in doublings of the step', 'to_dmmse', _few, _few, by='half_at after lowest_at', than='to_mean', at_least=.5)),
     controls=(Contrast('4 tasks: on tasks of the set answers end nearer to dMMSE than at the start', 'to_dmmse', _few, by='0 to 10000', sign=-1, at_least=.5),))
 
+# %% ../nbs/42_claims.ipynb #c9000015
+# row 17 asked where in the whole run answers are nearest to zero; on its way from where it starts a path may pass zero by chance, as one seed's did. Asked again where it should have been, of five other seeds
+row(17, 'task_mean_again', 'With few tasks the first thing that is learned is their mean, not zero (row 17 again, at a step, on new seeds)', 'Hoogland et al. 2024, appendix (task prior)',
+    recipe='regression_finite', sets=('lines',), fields=_tasks | dict(steps=1500, schedule_steps=10_000, seed=1, eval_linear=15, eval_log=30), arms={f'{m} tasks': dict(n_tasks=m) for m in (4, 16)}, metrics=_tasks_metrics,
+    contrasts=(Contrast('4 tasks: at step 300 answers are nearer to the mean of the tasks than to zero', 'to_zero', _few, _few, by='at 300', than='to_mean', at_least=.05),
+               Contrast('16 tasks: the same', 'to_zero', ('16 tasks',), ('16 tasks',), by='at 300', than='to_mean', at_least=.02),
+               Contrast('4 tasks: the distance to dMMSE falls later, from step 300 to 1,500', 'to_dmmse', _few, by='300 to 1500', sign=-1, at_least=.2)),
+    controls=(Contrast('4 tasks: at step 300 answers are within 0.2 of the mean', 'to_mean', _few, by='at 300', level=.2, sign=-1),))
+
 # %% ../nbs/42_claims.ipynb #c900000f
 row(16, 'transient_ridge', 'With a middling number of tasks the model first comes near ridge, and then leaves it for dMMSE', 'Carroll et al. 2025, figure 1',
     recipe='regression_finite', sets=('lines',), fields=_tasks | dict(steps=20_000, checkpoint_linear=25), arms={'8 tasks': dict(n_tasks=8)}, metrics=_tasks_metrics,

@@ -151,7 +151,7 @@ def symbolic():
 
 @dataclass(frozen=True)
 class CircuitsConfig(ImagesConfig):
-    "Image sequences for a transformer some of whose attention is that of perfect heads, in training and whenever it is looked at (Singh et al. 2024)"
+    "Image sequences for a transformer some of whose attention is that of perfect heads, in training and for the evaluators named here, though not for probes of the model as it is (Singh et al. 2024)"
     clamped: tuple[str, ...] = ()   # what is given: previous_token, all heads of the first layer look from a label to its item; match, all heads of the last look from an item to the label of its class
 
     def __post_init__(self):
