@@ -616,6 +616,8 @@ def kept(name, items): # of a row of the board, one of its item sets
 
 class Found(list):
     "Results of one row; a notebook shows their contrasts as a table"
+    def __repr__(self): return "\n".join(f"{r['row']}, {r['items']}: {r['verdict']}" for r in self)
+    def _repr_pretty_(self, printer, cycle): printer.text(repr(self))
     def _repr_html_(self):
         number = lambda x: '-' if x is None else f'{x:+.2f}'
         lines = [f'<tr><td>{r["items"]}</td><td style="text-align:left">{c["says"]}</td><td>{number(c["effect"])}</td><td>[{number(c["interval"][0])}, {number(c["interval"][1])}]</td><td>{c["seeds"]}</td><td>{c["at_least"]:.2f}</td><td><b>{c["found"]}</b></td></tr>'
