@@ -63,12 +63,12 @@ def essential(blocks,         # {name: array}, or an iterable of such for portio
     ahead = np.where(vectors[-1] < vectors[0], -1, 1)                        # of the two signs the one in which the last point lies ahead of the first
     place = gram[:, inside] @ (vectors * ahead)[:, :n_components] / np.sqrt(values[:n_components])
     off = np.sqrt(np.maximum(np.diag(gram) - (place**2).sum(1), 0))
-    out, end = xr.Dataset(dict(explained=('component', values[:n_components] / values.clip(0).sum())), dict(component=np.arange(1, n_components + 1)), dict(outputs=n_outputs, fit=', '.join(fitted))), 0
+    out, end = dict(explained=('component', values[:n_components] / values.clip(0).sum())), 0
     for name, (rows, at, lead) in about.items():
         begin, end = end, end + int(np.prod(lead))
         out[name] = xr.DataArray(place[begin:end].reshape(*lead, n_components), at, (*rows, 'component'))
         out[f'{name}_off_plane'] = xr.DataArray(off[begin:end].reshape(lead), at, rows)
-    return out
+    return xr.Dataset(out, dict(component=np.arange(1, n_components + 1)), dict(outputs=n_outputs, fit=', '.join(fitted)))   # a step that other runs have is NaN
 
 # %% ../nbs/36_trajectories.ipynb #t7a10010
 def _first(steps): # what is added before the logarithm
@@ -94,18 +94,19 @@ class Directions(NamedTuple):
             begin, end = end, end + points.shape[1]
             out = out + (points - self.mean[begin:end]) @ self.vectors[:, begin:end].T
         if end != self.mean.size: raise ValueError(f'project: {end} outputs, but the plane was fitted to {self.mean.size}')
-        found, end = xr.Dataset(coords=dict(component=np.arange(1, len(self.vectors) + 1))), 0
+        found, end = {}, 0
         for name, (rows, at, lead) in about.items():
             begin, end = end, end + int(np.prod(lead))
             found[name] = xr.DataArray(out[begin:end].reshape(*lead, -1) / self.mean.size**.5, at, (*rows, 'component'))
-        return found
+        return xr.Dataset(found, dict(component=np.arange(1, len(self.vectors) + 1)))
 
 def directions(blocks, # as they were given to `essential`
                plane,  # what it returned
               ):       # `Directions`
     "The plane's own vectors, by a second pass over the outputs"
     names, means, vectors = plane.attrs['fit'].split(', '), [], []
-    place = np.concatenate([_matrix(name, plane[name])[4].reshape(-1, plane.sizes['component']) for name in names])
+    there = lambda a: a.dropna('step', how='all') if 'step' in a.dims else a
+    place = np.concatenate([_matrix(name, there(plane[name]))[4].reshape(-1, plane.sizes['component']) for name in names])
     for block in _blocks(blocks):
         _, points = _together({name: block[name] for name in names})
         means.append(points.mean(0)); vectors.append(place.T @ (points - means[-1]))
