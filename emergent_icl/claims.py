@@ -65,7 +65,9 @@ def summarise(by,     # name in `SUMMARIES`, or 'at STEP', or 'STEP to STEP': th
               steps): # [T]
     "One number from each curve, [S]; NaN for a step beyond the last. Raises ValueError for words that are none of these"
     if by in SUMMARIES: return SUMMARIES[by](values, steps)
-    try: asked = [float(word) for word in by.removeprefix('at ').split(' to ')]
+    try:
+        asked = [float(word) for word in by.removeprefix('at ').split(' to ')]
+        if not (len(asked) == 1 and by.startswith('at ') or len(asked) == 2 and not by.startswith('at ')) or not np.isfinite(asked).all(): raise ValueError
     except ValueError: raise ValueError(f'claims: by={by!r} must be one of {", ".join(SUMMARIES)}, "at STEP" or "STEP to STEP"') from None
     if not all(steps[0] <= s <= steps[-1] for s in asked): return np.full(len(values), np.nan)
     at = np.array([np.interp(asked, steps, curve) for curve in values])
@@ -93,6 +95,11 @@ class Contrast:
     sign: int = 1              # -1: what is predicted is a fall
     only: str = ''             # the item set that has these arms; '': every one
     than: str = ''             # another metric, of the arms to take off; '': the same one
+
+    def __post_init__(self):
+        if isinstance(self.plus, str) or isinstance(self.minus, str) or not self.plus: raise ValueError(f'Contrast {self.says!r}: plus={self.plus!r} and minus={self.minus!r} must be tuples of arms, and plus not empty')
+        if (self.than or ' after ' in self.by) and not self.minus: raise ValueError(f'Contrast {self.says!r}: than={self.than!r}, by={self.by!r} compare with arms to take off; give minus')
+        for by in self.by.split(' after '): summarise(by, np.zeros((1, 3)), np.arange(3))
 
     def values(self, results): # arm x seed x step, as `curves` gives them
         "The difference for each seed, [S]"
@@ -550,7 +557,7 @@ def collect(folder): # of result files, such as data/claims
     for path in sorted(Path(folder).glob('*.json')):
         try:
             result = judged(json.loads(path.read_text()))
-            if result['items'] not in ROWS[result['row']].sets or not float(result['cpu_seconds']) >= 0: raise ValueError
+            if result['items'] not in ROWS[result['row']].sets or not float(result['cpu_seconds']) >= 0 or {'scale', 'fields', 'commit', 'committed', 'device', 'command'} - set(result): raise ValueError
         except (ValueError, KeyError, TypeError, AttributeError): raise ValueError(f'claims: {path} is no result of a row of this board') from None
         found.append(result)
     return sorted(found, key=lambda r: (*_place(r['row'], r['items']), r['scale'] != 'laptop', bool(r['fields'])))
@@ -605,13 +612,15 @@ REPOSITORY = 'https://raw.githubusercontent.com/emergent-icl/emergent-icl/main/d
 
 def data_file(name): # such as 'claims/burstiness-glyphs.json'
     "The path of a file of `data/`: of the clone that the working directory lies in, or fetched from the repository"
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if (folder / 'data' / name).exists() and (folder / 'settings.ini').exists(): return folder / 'data' / name
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(importlib.util.find_spec('emergent_icl').origin).parents[1]):
+        if (folder / 'data' / name).exists() and (folder / 'emergent_icl').is_dir(): return folder / 'data' / name
     import pooch
-    return Path(pooch.retrieve(REPOSITORY + name, None, progressbar=False))
+    try: return Path(pooch.retrieve(REPOSITORY + name, None, fname=f'{importlib.metadata.version("emergent_icl")}-{name.replace("/", "-")}', progressbar=False))
+    except OSError as error: raise FileNotFoundError(f'data_file: {name} is in no clone here, and cannot be fetched from {REPOSITORY + name} ({type(error).__name__})') from None
 
 def kept(name, items): # of a row of the board, one of its item sets
-    "The result that came out, judged by the row as it now stands"
+    "The result that came out, judged by the row as it now stands; raises ValueError for a row or set that there is none of"
+    if items not in getattr(ROWS.get(name), 'sets', ()): raise ValueError(f'claims: there is no row {name!r} with items {items!r}; there are {", ".join(f"{r.name} ({s})" for r in ROWS.values() for s in r.sets)}')
     return judged(json.loads(data_file(f'claims/{name}-{items}.json').read_text()))
 
 class Found(list):
@@ -622,7 +631,7 @@ class Found(list):
         number = lambda x: '-' if x is None else f'{x:+.2f}'
         lines = [f'<tr><td>{r["items"]}</td><td style="text-align:left">{c["says"]}</td><td>{number(c["effect"])}</td><td>[{number(c["interval"][0])}, {number(c["interval"][1])}]</td><td>{c["seeds"]}</td><td>{c["at_least"]:.2f}</td><td><b>{c["found"]}</b></td></tr>'
                  for r in self for c in r['contrasts']]
-        return ('<p>' + '; '.join(f'{r["items"]}: <b>{r["verdict"]}</b>' + (f' ({r["why"]})' if r['verdict'] == 'inconclusive' else '') for r in self) + f'. Ran for {sum(r["cpu_seconds"] for r in self) / 60:.0f} minutes of one core, at commit {self[0]["commit"][:7]}.</p>'
+        return ('<p>' + '; '.join(f'{r["items"]}: <b>{r["verdict"]}</b>' + (f' ({r["why"]})' if r['verdict'] == 'inconclusive' else '') for r in self) + '. Ran ' + ', '.join(f'{r["cpu_seconds"] / 60:.0f} minutes of one core' + (f' at commit {r["commit"][:7]}' if r["committed"] and r["commit"] else '') + f' ({r["items"]})' for r in self) + '.</p>'
                 '<table><tr><th></th><th style="text-align:left">contrast</th><th>effect</th><th>95 %</th><th>seeds</th><th>must reach</th><th></th></tr>' + ''.join(lines) + '</table>')
 
 def found(name): # a row of the board

@@ -591,6 +591,7 @@ class Claims:
         with blame_the_input():
             if self.action == 'show':
                 if self.name: raise ValueError(f'claims: {self.name!r} is too much; `emergent-icl claims run {self.name}` runs a row')
+                if given := [f'--{k}' for k in ('items', 'images', 'text', 'steps') if getattr(self, k) is not None]: raise ValueError(f'claims: {given[0]} belongs to `emergent-icl claims run NAME`; the board is shown as a whole')
                 if self.data and not self.data.is_dir(): raise ValueError(f'--data {self.data} is no folder')
                 return dict(claims=claims.board(claims.collect(self.data)) if self.data else claims.packaged())
             if self.name is None: raise ValueError(f'claims: run which row? There are {", ".join(claims.ROWS)}')
@@ -611,7 +612,7 @@ class Claims:
             for items in sets:
                 results.append(claims.run(row, items, self.folder, scale=self.scale, **paths, **fields))
                 claims.save(results[-1], out)
-        return dict(claims=[e for e in claims.board(results) if e['row'] == row.number], results=str(out))
+        return dict(claims=[e for e in claims.board(results) if e['name'] == row.name], results=str(out))
 
     def table(self, result):
         from emergent_icl.claims import table

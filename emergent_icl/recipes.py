@@ -63,14 +63,14 @@ class Heads:
     clamps: tuple = ()             # of the model, see `structure.Clamped`
 
     def __call__(self, model):
-        "`icl_alone` the best head alone, `icl_alone_mean` the mean over heads; `icl_without` without the one that is missed most"
+        "`icl_alone` the best head alone, `icl_alone_mean` the mean over heads; `icl_without` without the one that is missed most; `icl_all` with all, on the same sequences"
         batch, c = self.source.sample(fold(jax.random.key(0), 'heads'), self.n), model.config
         def accuracy(kept): # [H] bool
             off = replaced(f'blocks.{c.n_layers - 1}.head', 0., mask=~kept[:, None])
             return query_scores(Clamped(model, *self.clamps, off).query(batch), batch)['closed'].mean()
         one = jnp.eye(c.n_heads, dtype=bool)
         alone, without = jnp.split(jax.lax.map(accuracy, jnp.concatenate([one, ~one])), 2)
-        return dict(icl_alone=alone.max(), icl_alone_mean=alone.mean(), icl_without=without.min())
+        return dict(icl_alone=alone.max(), icl_alone_mean=alone.mean(), icl_without=without.min(), icl_all=accuracy(jnp.ones(c.n_heads, bool)))
 
 EVALUATORS = {  # name: (kind of configuration, what makes the evaluator)
     'icl': (ImagesConfig, lambda c: ICL(_source(c, 'fewshot_holdout'), c.eval_sequences)),

@@ -21,10 +21,11 @@ from matplotlib.ticker import NullLocator
 from PIL import Image
 from . import figures, probes
 from .batches import Batch, fold, pytree, static
+from .behaviour import _source
 from .configs import ImagesConfig, RegressionConfig, from_record
-from .recipes import evaluators
 from .regression import dmmse, ridge
 from .sequences import Bursty, GROUPS, _alias_table
+from .structure import Clamped
 from .transformer import Transformer
 
 # %% ../nbs/45_widgets.ipynb #d7000009
@@ -35,6 +36,7 @@ class Look:
     choices: Any = None                    # [B, C] int labels whose probabilities are asked for, -1 for none; image sequences need them
     n: int = static(default=4)             # how many sequences' patterns are kept
     max_tokens: int = static(default=48)   # of the patterns
+    clamps: tuple = ()                     # of the model, see `structure.Clamped`
     dims = dict(attention=('example', 'layer', 'head', 'token', 'key'), answer=('sequence', 'choice'))
 
     def answers(self, model): # [B, C + 1] probabilities, the last of all other labels; or [B, K] predictions; or [B, T] probabilities of what came
@@ -47,11 +49,12 @@ class Look:
         return jnp.take_along_axis(jax.nn.softmax(model(batch), -1), batch.targets[..., None], -1)[..., 0]
 
     def __call__(self, model): # of any architecture; patterns are a transformer's alone
-        patterns, few = {}, jax.tree.map(lambda a: a[:self.n], self.batch)
+        patterns, few, kind = {}, jax.tree.map(lambda a: a[:self.n], self.batch), model
+        if self.clamps: model = Clamped(model, *self.clamps)
         def tap(name, value):
             if name.endswith('.pattern'): patterns[name] = value[..., :self.max_tokens, :self.max_tokens]
             return value
-        if isinstance(model, Transformer): (model.query if isinstance(few, Batch) else model)(few, tap=tap)
+        if isinstance(kind, Transformer): (model.query if isinstance(few, Batch) else model)(few, tap=tap)
         return dict(answer=self.answers(model)) | (dict(attention=jnp.stack(list(patterns.values()), 1)) if patterns else {})
 
 def _choices(labels): # [B, N+1] -> [B, C]: the context's labels and the right one, each once
@@ -84,10 +87,10 @@ def look(run,           # from `runs.open`, of this library
     if not 1 <= n <= 64: raise ValueError(f'look: n={n} sequences, give 1 to 64')
     config = from_record(run.config)
     images = isinstance(config, ImagesConfig)
-    if source is None: source = evaluators(replace(config, evaluators=('icl',)))[0].source if images else getattr(config, 'make_held_out', config.make_source)()
+    if source is None: source = _source(config, 'fewshot_holdout') if images else getattr(config, 'make_held_out', config.make_source)()
     batch = _sample(source, fold(jax.random.key(seed), 'look'), 64)
     choices = _choices(batch.labels) if images else None
-    seen = probes.over_run(run, Look(batch, choices, n, max_tokens), **chosen)
+    seen = probes.over_run(run, Look(batch, choices, n, max_tokens, getattr(config, 'clamps', ())), **chosen)
     known = {k: np.asarray(v, np.float64).reshape(-1) for k, v in _known(config, source, batch, choices).items()}
 
     flat = np.asarray(seen.answer, np.float64).reshape(-1, 64 * seen.sizes['choice'])
@@ -110,12 +113,14 @@ def save_look(seen,    # from `look`, of few seeds and sequences
               path,    # file, .npz
               **about, # to write beside it, such as command='emergent-icl train …'
              ):
-    "Write a look as a small file, patterns to three digits; whole or not at all"
+    "Write a look as a small file, patterns to three digits; whole or not at all. Raises ValueError for a look without its axis of seeds, and for names that it keeps for itself"
+    if 'seed' not in seen.dims: raise ValueError('save_look: the look has no dimension seed; choose seeds with seeds=[…] in `look`, or .sel(seed=[…])')
+    if taken := sorted({'dims', 'coords', 'attrs', 'kind'} & set(about)): raise ValueError(f'save_look: {", ".join(taken)} is not to be given; these names are its own')
     small = seen.assign({k: v.astype('float16') for k, v in seen.items() if k in ('attention', 'answer')}).map(lambda a: a.astype('float32') if a.dtype == np.float64 else a)
     head = about | dict(dims={k: v.dims for k, v in small.items()}, coords={k: v.values.tolist() for k, v in small.coords.items() if k in small.dims}, attrs=dict(kind=seen.attrs['kind']))
-    path = Path(path)
+    path, head = Path(path), json.dumps(head)
     part = path.with_name(f'.{path.name}.part')
-    with open(part, 'wb') as file: np.savez_compressed(file, **{k: v.values for k, v in small.items()}, about=json.dumps(head))
+    with open(part, 'wb') as file: np.savez_compressed(file, **{k: v.values for k, v in small.items()}, about=head)
     os.replace(part, path)
 
 def open_look(path): # as `save_look` wrote it
