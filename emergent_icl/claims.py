@@ -678,5 +678,5 @@ def forest(entries): # from `board`
         ax.plot([c['at_least']] * 2, [y - .35, y + .35], color='k', lw=1)
         if y and e['row'] != lines[y - 1][0]['row']: ax.axhline(y - .5, color='k', lw=.4, alpha=.4)
     ax.set_yticks(range(len(lines)), [f'{e["row"]}  {c["says"]} ({items_of(e)})' for e, c in lines], fontsize=7)
-    ax.axvline(0, color='k', lw=.6); ax.invert_yaxis(); ax.set(xlabel='effect, in the direction of the claim; bars: the smallest that counts; filled: shown'); ax.spines[['top', 'right']].set_visible(False)
+    ax.axvline(0, color='k', lw=.6); ax.set(ylim=(len(lines) - .4, -.6), xlabel='effect, in the direction of the claim; bars: the smallest that counts; filled: shown'); ax.spines[['top', 'right']].set_visible(False)
     return fig
