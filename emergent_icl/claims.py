@@ -5,21 +5,21 @@
 # %% auto #0
 __all__ = ['SUMMARIES', 'LEAST_SEEDS', 'DERIVED', 'OMNIGLOT', 'PATHS', 'SETS', 'SCALES', 'ROWS', 'MEASURES', 'REPOSITORY',
            'summarise', 'Contrast', 'mean_interval', 'outcome', 'judge', 'matched', 'Row', 'row', 'turns_at_ends',
-           'run', 'curves', 'judged', 'save', 'opened', 'collect', 'board', 'in_short', 'items_of', 'packaged', 'table',
-           'summary', 'data_file', 'kept', 'Found', 'found', 'figure', 'forest']
+           'final_norm', 'estimated', 'run', 'curves', 'judged', 'save', 'opened', 'collect', 'board', 'in_short',
+           'items_of', 'packaged', 'table', 'summary', 'data_file', 'kept', 'Found', 'found', 'figure', 'forest']
 
 # %% ../nbs/42_claims.ipynb #f935e2b9
 from dataclasses import asdict, dataclass, field, fields as dataclass_fields, replace
 from functools import lru_cache
 from pathlib import Path
-import hashlib, json, math, os, subprocess, time
+import hashlib, json, math, os, re, subprocess, time
 import importlib.metadata, importlib.resources, importlib.util
 import numpy as np, jax, xarray as xr
 from flax import nnx
 from scipy import stats
-from . import runs, trajectories
+from . import runs, sampling, trajectories
 from .configs import DRAWN, from_record
-from .recipes import RECIPES, evaluators, n_parameters, program_groups
+from .recipes import RECIPES, evaluators, learning_coefficients, n_parameters, program_groups
 from .recurrent import RecurrentConfig, match_width
 from .training import TrainingConfig, fit_together
 
@@ -43,6 +43,10 @@ def _calm(values): # three evaluations together, so that no single one decides
     padded = np.concatenate([values[:, :1], values, values[:, -1:]], 1)
     return (padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]) / 3
 
+def _filled(values, steps): # of each seed, gaps between two numbers; what is missing at its ends stays so
+    between = lambda curve, here: np.where(here | (steps < steps[here][0]) | (steps > steps[here][-1]), curve, np.interp(steps, steps[here], curve[here])) if here.any() else curve
+    return np.array([between(curve, np.isfinite(curve)) for curve in values])
+
 def _fall(values, steps): return _calm(values).max(1) - _end(values, steps)
 
 def _octave(steps): return np.log2(np.maximum(steps, 1.))
@@ -51,28 +55,34 @@ def _lowest_at(values, steps): return np.where(np.isfinite(values).all(1), _octa
 
 def _highest_at(values, steps): return _lowest_at(-values, steps)
 
-def _half_at(values, steps): # NaN where a curve moves less than .05
+def _half_at(values, steps): # from its first number on; NaN where a curve moves less than .05
     def one(curve):
+        start = int(np.argmax(np.isfinite(curve)))
+        curve, octaves = _calm(curve[None, start:])[0], _octave(steps)[start:]
         moved = abs(curve - curve[0])
         if not moved.max() >= .05: return np.nan
-        return np.interp(0, *_first_crossing(moved - moved.max() / 2, _octave(steps)))
-    return np.array([one(c) for c in _calm(values)])
+        return np.interp(0, *_first_crossing(moved - moved.max() / 2, octaves))
+    return np.array([one(c) for c in values])
 
 SUMMARIES = dict(end=_end, rise=_rise, fall=_fall, lowest=lambda values, steps: _calm(values).min(1), lowest_at=_lowest_at, highest_at=_highest_at, half_at=_half_at)
 
-def summarise(by,     # name in `SUMMARIES`, or 'at STEP', or 'STEP to STEP': the change between them
+def summarise(by,     # name in `SUMMARIES`, or 'at STEP', or 'STEP to STEP': the change between them; behind each may stand ' since STEP', ' until STEP'
               values, # [S, T]
               steps): # [T]
-    "One number from each curve, [S]; NaN for a step beyond the last. Raises ValueError for words that are none of these"
-    if by in SUMMARIES: return SUMMARIES[by](values, steps)
+    "One number from each curve, [S]; NaN for a step beyond the last. Steps at which no seed was measured do not count. Raises ValueError for words that are none of these"
+    part = re.fullmatch(r'(.*?)(?: since ([\d.]+))?(?: until ([\d.]+))?', by)
+    by, since, until = part[1], float(part[2] or -np.inf), float(part[3] or np.inf)
+    there = np.isfinite(values).any(0) & (steps >= since) & (steps <= until)
+    values, steps = values[:, there], steps[there]
+    if by in SUMMARIES: return SUMMARIES[by](_filled(values, steps), steps) if len(steps) else np.full(len(values), np.nan)
     try:
         asked = [float(word) for word in by.removeprefix('at ').split(' to ')]
         if not (len(asked) == 1 and by.startswith('at ') or len(asked) == 2 and not by.startswith('at ')) or not np.isfinite(asked).all(): raise ValueError
     except ValueError: raise ValueError(f'claims: by={by!r} must be one of {", ".join(SUMMARIES)}, "at STEP" or "STEP to STEP"') from None
-    if not all(steps[0] <= s <= steps[-1] for s in asked): return np.full(len(values), np.nan)
+    if not len(steps) or not all(steps[0] <= s <= steps[-1] for s in asked): return np.full(len(values), np.nan)
     at = np.array([np.interp(asked, steps, curve) for curve in values])
     return at[:, -1] - at[:, 0] if len(asked) > 1 else at[:, 0]
-LEAST_SEEDS = 5   # that a verdict needs
+LEAST_SEEDS = 5   # that a verdict needs, unless the row was planned with fewer
 
 def _both(m): # 1: perfect in context and by heart; 0: a coin's answers in context, or nothing known by heart
     return np.minimum(np.clip(2 * m.icl_closed - 1, 0, 1), m.iwl)
@@ -127,12 +137,13 @@ def outcome(contrast, results): # arm x seed x step, as `curves` gives them
 
 def judge(contrasts, # what `outcome` gave, of a claim
           controls,  # and of its controls, which need not be larger than their interval
+          least=LEAST_SEEDS, # seeds that a verdict needs
          ):          # (verdict, why)
     "The verdict by rule"
     failed = [c for c in controls if not c['effect'] >= c['at_least']]
     few = min((c['seeds'] for c in [*contrasts, *controls]), default=0)
     if failed: return 'inconclusive', f'control failed: {failed[0]["says"]} ({failed[0]["effect"]:.2f}, must be {failed[0]["at_least"]:.2f})'
-    if few < LEAST_SEEDS: return 'inconclusive', f'{few} seeds, {LEAST_SEEDS} are needed'
+    if few < least: return 'inconclusive', f'{few} seeds, {least} are needed'
     shown, opposite = ([c['says'] for c in contrasts if c['found'] == f] for f in ('shown', 'opposite'))
     if len(shown) == len(contrasts): return 'reproduced', ''
     missing = '; '.join(f'{c["found"]}: {c["says"]}' for c in contrasts if c['found'] != 'shown')
@@ -183,11 +194,12 @@ class Row:
     metrics: tuple = ('icl_closed', 'icl_open', 'iwl', 'training_closed', 'training_open', 'loss')   # that are kept
     seeds: int = 5
     measures: tuple = ()                           # names in `MEASURES`, of what is worked out from the checkpoints afterwards
+    estimates: dict = field(default_factory=dict)  # {name: arguments of `recipes.learning_coefficients`}, of the LLCs of checkpoints; `steps` may be {arm: steps}
 
     def definition(self): # JSON
         "All of the row, as plain data, and the configurations of its sets"
         held = asdict(self) | dict(sets={name: SETS[name] for name in self.sets})
-        for part, later in ((held, 'measures'), *((c, 'than') for c in (*held['contrasts'], *held['controls']))): part[later] or part.pop(later)   # added after the first rows were run
+        for part, later in ((held, 'measures'), (held, 'estimates'), *((c, 'than') for c in (*held['contrasts'], *held['controls']))): part[later] or part.pop(later)   # added after the first rows were run
         return json.loads(json.dumps(held))
     @property
     def digest(self):
@@ -447,12 +459,46 @@ row(18, 'language_stages', 'Short n-grams come before longer ones, then previous
     controls=(Contrast('loss falls in the first 2,000 steps', 'held_out', _two, by='0 to 2000', sign=-1, at_least=.3),
               Contrast('one layer learns, too', 'held_out', _one, by='0 to 2000', sign=-1, at_least=.2)))
 
+# %% ../nbs/42_claims.ipynb #c9000021
+def final_norm(run):
+    "Mean size of the last layer norm's scale, by seed and step"
+    steps = [s for s in run.steps if s % 2000 == 0]
+    sizes = [[abs(run.params(step, seed)['norm.scale']).mean() for step in steps] for seed in run.seeds]
+    return dict(final_norm=xr.DataArray(np.array(sizes), dims=('seed', 'step'), coords=dict(seed=list(run.seeds), step=steps)))
+
+def _llc_metrics(*names): return tuple(f'{name}{part}' for name in names for part in ('', '_any', '_error', '_accepted', '_trusted', '_start', '_chains', '_distance', '_norm'))
+MEASURES['final_norm'] = final_norm
+DERIVED |= {'published_follows': lambda m: xr.corr(m.published_any, -m.published_start, 'step') + 0 * m.published_any,   # over checkpoints
+            'published_refused': lambda m: 1 - m.published_accepted, 'published_gone': lambda m: m.published_distance / m.published_norm}
+
+_stages_arms = {'published': _paper_lines, 'whole cycle': _whole}
+_looked_at = {'published': (1000, 2000, 4000, 12_000, 20_000, 40_000), 'whole cycle': (4000, 10_000, 20_000, 30_000, 40_000, 60_000)}
+_published = ('published',)
+
+row(19, 'regression_llc', 'The LLC rises in LR1 and LR2, and falls in LR3 and LR4', 'Hoogland et al. 2024, figure 1',
+    recipe='regression', sets=('lines',), arms=_stages_arms, measures=('final_norm',), metrics=('loss', 'eval_loss', 'to_zero', 'to_ridge', 'final_norm', *_llc_metrics('llc')),
+    estimates=dict(llc=dict(steps=_looked_at, nbeta=40., localization=800., chains=2, draws=1000, batch_size=32, audit=False)),
+    contrasts=(Contrast('LR2: LLC rises from step 4,000 to 40,000', 'llc', _published, by='4000 to 40000', at_least=5.),
+               Contrast('layer norm collapses: LLC falls from step 10,000 to 40,000 of the whole cycle', 'llc', ('whole cycle',), by='10000 to 40000', sign=-1, at_least=3.),
+               Contrast('LR1: estimates at its end, step 1,000, are not rejected (share, less a half)', 'llc_accepted', _published, by='at 1000', level=.5)),
+    controls=(Contrast('loss falls from step 4,000 to 40,000', 'eval_loss', _published, by='4000 to 40000', sign=-1, at_least=1.),
+              Contrast('the last layer norm\'s scale falls from step 10,000 to 40,000 of the whole cycle', 'final_norm', ('whole cycle',), by='10000 to 40000', sign=-1, at_least=.3)))
+
+row(19, 'published_llc', 'Under the published settings the LLC curve is the training loss upside down, and every estimate has to be refused', 'Settings of Hoogland et al. 2024, appendix',
+    recipe='regression', sets=('lines',), arms=_stages_arms, metrics=('loss', 'eval_loss', *_llc_metrics('published')),
+    estimates=dict(published=dict(steps=_looked_at, nbeta=66.7, localization=6.67, step_size=3e-4, sampler='sgld', control=False, chains=2, draws=1000, burn_in=500, batch_size=64, audit=False)),
+    contrasts=(Contrast('correlation of LLC with minus the loss, over checkpoints', 'published_follows', _published, level=.98),
+               *(Contrast(f'the chains\' mean loss is above that of predicting zero, 4.125 (step {s:,})', 'published_chains', _published, by=f'at {s}', level=4.125) for s in (4000, 40_000)),
+               Contrast('chains end further from w* than w* is from zero, at step 40,000 (ratio)', 'published_gone', _published, by='at 40000', level=1.),
+               Contrast('estimates are rejected (share, less a half)', 'published_refused', _published, by='lowest', level=.5)),
+    controls=(Contrast('loss falls from step 4,000 to 40,000', 'eval_loss', _published, by='4000 to 40000', sign=-1, at_least=1.),))
+
 # %% ../nbs/42_claims.ipynb #16ed485f
 def _name(config): # of a run's folder: nothing but the configuration decides
     return hashlib.sha256(json.dumps(asdict(config) | (dict(images=OMNIGLOT) if getattr(config, 'images', DRAWN[0]) not in DRAWN else dict(text='text') if getattr(config, 'text', '') else {}), sort_keys=True, default=str).encode()).hexdigest()[:16]
 
-def _spent(folder):
-    try: return float(json.loads((folder / 'spent.json').read_text())['cpu_seconds'])
+def _spent(folder, file='spent.json'):
+    try: return float(json.loads((folder / file).read_text())['cpu_seconds'])
     except (OSError, ValueError, KeyError, TypeError): return 0.   # never written, or not whole
 
 def _reached(folder): return int(max(runs.open(folder).metrics.step.values, default=-1)) if (folder / 'config.json').exists() else -1
@@ -477,9 +523,37 @@ def _commit(): # (of the clone that this module lies in, whether the rows stand 
     if head.returncode or known.returncode: return None, False
     return head.stdout.strip(), not changed.stdout.strip()
 
-def _measured(run, measures): # its metrics, and what the measures say of each seed, at every step the same
-    metrics = run.metrics
-    for name in measures: metrics = metrics.assign({key: metrics.step * 0. + xr.DataArray(values, dims='seed', coords=dict(seed=metrics.seed)) for key, values in MEASURES[name](run).items()})
+def estimated(run,      # from `runs.open`
+              estimates # {name: arguments of `recipes.learning_coefficients`}
+             ):
+    "LLCs of a run by seed and step, kept in its folder: for each name NAME, without those that are rejected, and NAME_any, _error, _trusted, _accepted (1 or 0), _start (loss at w*), _chains (mean loss of the chains), _distance, _norm; of parts NAME PART, their _spread and _blur (standard deviation between parts, and the estimates' own, over the mean)"
+    out = {}
+    for name, asked in estimates.items():
+        asked = dict(asked)
+        asked['steps'] = [s for s in asked['steps'] if s in run.steps]
+        if not asked['steps']: continue                                          # a look, shorter than the row
+        digest = hashlib.sha256(json.dumps({k: v for k, v in asked.items() if k not in ('steps', 'seeds')}, sort_keys=True).encode()).hexdigest()[:12]
+        settings = asked | (dict(sampler=getattr(sampling, asked['sampler'])) if 'sampler' in asked else {})
+        found = learning_coefficients(run, folder=run.folder / 'llc' / digest, progress=False, **settings)
+        fine = found.verdict != 'reject'
+        if 'part' in found.dims:
+            out |= {f'{name} {part}': found.value.where(fine).sel(part=part, drop=True) for part in found.part.values}
+            mean = found.value.mean('part')
+            out |= {f'{name}_spread': found.value.std('part') / mean, f'{name}_blur': (found.stderr**2).mean('part')**.5 / mean}
+            found, fine = found.mean('part', numeric_only=True).assign(verdict=xr.where((found.verdict == 'trust').all('part'), 'trust', 'caution')), fine.all('part')
+        out |= {name: found.value.where(fine), f'{name}_any': found.value, f'{name}_error': found.stderr, f'{name}_accepted': fine * 1., f'{name}_trusted': (found.verdict == 'trust') * 1.,
+                f'{name}_start': found.loss, f'{name}_chains': found.loss + found.value / asked['nbeta'], f'{name}_distance': found.distance, f'{name}_norm': found.norm}
+    return xr.Dataset(out)
+
+def _measured(run, row, arm): # its metrics, what the measures say of each seed (at every step the same, or a curve), and LLCs
+    metrics, start = run.metrics, time.process_time()
+    for name in row.measures:
+        for key, values in MEASURES[name](run).items():
+            if not isinstance(values, xr.DataArray): values = metrics.step * 0. + xr.DataArray(values, dims='seed', coords=dict(seed=metrics.seed))
+            metrics = xr.merge([metrics, values.rename(key)], join='outer', compat='override')
+    at = lambda steps: steps.get(arm, ()) if isinstance(steps, dict) else steps
+    if row.estimates: metrics = xr.merge([metrics, estimated(run, {name: asked | dict(steps=at(asked['steps'])) for name, asked in row.estimates.items()})], join='outer', compat='override')
+    if (spent := time.process_time() - start) > 20: runs._write_json(run.folder / 'measured.json', dict(cpu_seconds=_spent(run.folder, 'measured.json') + spent))   # less is reading what is there
     return metrics
 
 def _kept(metrics, names): # what an arm has none of, such as a distance to dMMSE where tasks are infinitely many, is NaN
@@ -499,13 +573,13 @@ def run(row,            # of `ROWS`
     commit, committed = _commit()
     configs = row.configs(items, scale, images, text, **fields)
     folders = _train(configs, folder, progress, devices)
-    found = xr.concat([_kept(_measured(runs.open(f), row.measures), row.metrics) for f in folders.values()], dim=xr.DataArray(list(folders), dims='arm', name='arm'), join='outer')
+    found = xr.concat([_kept(_measured(runs.open(f), row, arm), row.metrics) for arm, f in folders.items()], dim=xr.DataArray(list(folders), dims='arm', name='arm'), join='outer')
     base = {k: v for k, v in asdict(next(iter(configs.values()))).items() if k not in fields}
     differ = {arm: {k: v for k, v in asdict(c).items() if any(v != asdict(o)[k] for o in configs.values())} for arm, c in configs.items()}
     shown = lambda record: {k: ('PATH' if k == PATHS.get(items, [None])[0] else v) for k, v in record.items()}
     words = ['emergent-icl claims run', row.name, '--items', items, *([f'--{PATHS[items][0]} PATH'] if items in PATHS else []), *(['--scale', scale] if scale != 'laptop' else []), *(f'--{k} {v}' for k, v in fields.items())]
     return judged(json.loads(json.dumps(dict(row=row.name, digest=row.digest, items=items, scale=scale, fields=fields, command=' '.join(words), commit=commit, committed=committed,
-                       cpu_seconds=round(sum(map(_spent, folders.values()))), versions={k: importlib.metadata.version(k) for k in ('jax', 'flax', 'optax')}, device=jax.devices()[0].device_kind,
+                       cpu_seconds=round(sum(_spent(f) + _spent(f, 'measured.json') * bool(row.measures or row.estimates) for f in folders.values())), versions={k: importlib.metadata.version(k) for k in ('jax', 'flax', 'optax')}, device=jax.devices()[0].device_kind,
                        parameters={arm: n_parameters(c) for arm, c in configs.items()}, config=shown(base | fields), arms=differ, results=_plain(found)))))
 
 def _plain(found): # four digits, None for what is not finite
@@ -522,7 +596,7 @@ def judged(result): # what `run` returned, or its file
     "The same with contrasts, controls and verdict, worked out from its curves by the row as it now stands"
     row, data = ROWS[result['row']], curves(result)
     contrasts, controls = ([outcome(c, data) for c in every] for every in row.of(result['items']))
-    verdict, why = judge(contrasts, controls)
+    verdict, why = judge(contrasts, controls, min(LEAST_SEEDS, row.seeds))
     if result['digest'] != row.digest: verdict, why = 'inconclusive', 'the row was changed after it was run'
     elif result['fields']: verdict, why = 'inconclusive', f'a look, with settings of its own ({", ".join(result["fields"])}); {why}'.strip('; ')
     tidy = lambda o: {k: [round(x, 4) if math.isfinite(x) else None for x in v] if k == 'interval' else (round(v, 4) if math.isfinite(v) else None) if isinstance(v, float) else v for k, v in o.items()}

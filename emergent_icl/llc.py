@@ -219,7 +219,7 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     keep = None if mask is None else _flat_mask(mask, params)
     dims = int(flat.size if keep is None else keep.sum())
     if dims == 0: raise ValueError('mask: nothing may move')
-    looks = int(np.clip(2**25 // dims, 512, 4096))                               # examples for curvature and descent
+    looks = int(np.clip(2**25 // flat.size, 512, 4096))                          # examples for curvature and descent; a gradient passes all weights, also where few may move
     if source: probe, held = (data.sample(fold(key, name), looks) for name in ('probe', 'held'))
     elif rows <= 2 * looks: probe = held = data
     else: probe, held = (_take(data, part) for part in np.random.default_rng(0).permutation(rows)[:2 * looks].reshape(2, -1))
@@ -361,7 +361,7 @@ def estimate(loss,   # `loss(params, batch) -> [B]`, mean negative log-likelihoo
     # w* and rounding
     shift = nbeta * (here - below) if np.isfinite(below) else 0.
     total_error = float(np.sqrt(error**2 + (scale * bias)**2 + (scale * noise)**2))
-    numbers.update(gradient=float(gradient), descent=shift / scale, below=float((x < 0).mean()))
+    numbers.update(loss=here, gradient=float(gradient), descent=shift / scale, below=float((x < 0).mean()))
     look('descent', shift / scale if shift > total_error else min(shift / scale, LIMITS['descent'][1]),     # within the error no reason to reject
          f'w* is no minimum: descent under the same localization lowers nbeta L by {shift:.3g}, {shift / scale:.0%} of the value (gradient norm {gradient:.2g})')
     if value < 2 * error or value <= 0: reasons.append(Reason('reject', 'negative', f'the value {value:.3g} ± {error:.2g} is not above zero'))
@@ -455,7 +455,7 @@ def over_run(loss, # `loss(params, batch) -> [B]`
              progress=True, # a progress bar
              key,           # JAX key; each checkpoint folds in its seed and step
              **settings):   # of `estimate`, the same for all checkpoints; a `localization` that is not given is chosen once, at the last of `steps` of the first seed
-    "LLC over checkpoints and seeds: xarray Dataset with `llc` by seed, step and chain, and value, stderr, verdict, reasons by seed and step"
+    "LLC over checkpoints and seeds: xarray Dataset with `llc` by seed, step and chain, and by seed and step: value, stderr, verdict, reasons; loss and norm at w*, and the chains' distance from it (NaN where no chain was run)"
     if isinstance(run, dict): known_seeds, known_steps, get = sorted({s for s, _ in run}), sorted({t for _, t in run}), lambda step, seed: run[seed, step]
     else: known_seeds, known_steps, get = list(getattr(run, 'seeds', [0])), list(run.steps), run.params
     steps, seeds = (list(dict.fromkeys(int(s) for s in (known if which is None else which))) for which, known in ((steps, known_steps), (seeds, known_seeds)))   # each once
@@ -498,5 +498,6 @@ def over_run(loss, # `loss(params, batch) -> [B]`
     both = ('seed', 'step')
     return xr.Dataset(dict(llc=((*both, 'chain'), column(lambda r: r['per_chain'], float)), value=(both, column(lambda r: r['value'], float)), stderr=(both, column(lambda r: r['stderr'], float)),
                            verdict=(both, column(lambda r: r['verdict'], object)), reasons=(both, column(lambda r: '; '.join(': '.join(q[::2]) for q in r['reasons']), object)),
+                           **{name: (both, column(lambda r: r.get('numbers', {}).get(name, np.nan), float)) for name in ('loss', 'norm', 'distance')},
                            step_size=(both, column(lambda r: r['settings']['step_size'], float)), localization=(both, column(lambda r: r['settings']['localization'], float))),
                       coords=dict(seed=seeds, step=steps), attrs=dict(settings=asked))
