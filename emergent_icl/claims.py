@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['SUMMARIES', 'LEAST_SEEDS', 'DERIVED', 'OMNIGLOT', 'PATHS', 'SETS', 'SCALES', 'ROWS', 'MEASURES', 'REPOSITORY',
            'summarise', 'Contrast', 'mean_interval', 'outcome', 'judge', 'matched', 'Row', 'row', 'turns_at_ends',
-           'final_norm', 'estimated', 'run', 'curves', 'judged', 'save', 'opened', 'collect', 'board', 'in_short',
-           'items_of', 'packaged', 'table', 'summary', 'data_file', 'kept', 'Found', 'found', 'figure', 'forest']
+           'final_norm', 'path_of_answers', 'estimated', 'run', 'curves', 'judged', 'save', 'opened', 'collect',
+           'board', 'in_short', 'items_of', 'packaged', 'table', 'summary', 'data_file', 'kept', 'Found', 'found',
+           'figure', 'forest']
 
 # %% ../nbs/42_claims.ipynb #f935e2b9
 from dataclasses import asdict, dataclass, field, fields as dataclass_fields, replace
@@ -16,7 +17,7 @@ import hashlib, json, math, os, re, subprocess, time
 import importlib.metadata, importlib.resources, importlib.util
 import numpy as np, jax, xarray as xr
 from flax import nnx
-from scipy import stats
+from scipy import optimize, stats
 from . import runs, sampling, trajectories
 from .configs import DRAWN, from_record
 from .recipes import RECIPES, evaluators, learning_coefficients, n_parameters, program_groups
@@ -492,6 +493,78 @@ row(19, 'published_llc', 'Under the published settings the LLC curve is the trai
                Contrast('chains end further from w* than w* is from zero, at step 40,000 (ratio)', 'published_gone', _published, by='at 40000', level=1.),
                Contrast('estimates are rejected (share, less a half)', 'published_refused', _published, by='lowest', level=.5)),
     controls=(Contrast('loss falls from step 4,000 to 40,000', 'eval_loss', _published, by='4000 to 40000', sign=-1, at_least=1.),))
+
+# %% ../nbs/42_claims.ipynb #c9000023
+def path_of_answers(run):
+    "Places along the first two principal components of the query's answers, all seeds together, in units of the range of the first, by seed and step: `path_1`, `path_2` of the run from step 300 on, `rise_1`, `rise_2` up to step 1,500 alone, `fade_1`, `fade_2` from there on"
+    answers = lambda out: jax.nn.softmax(out[:, -1])
+    probe, parts = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=answers), {}
+    for name, first, last in (('path', 300, np.inf), ('rise', 300, 1500), ('fade', 1500, np.inf)):
+        places = trajectories.essential(trajectories.over_portions(run, probe, 4, steps=[s for s in run.steps if first <= s <= last], progress=False)).outputs
+        parts |= {f'{name}_{i + 1}': places.isel(component=i, drop=True) / float(np.ptp(places.isel(component=0).values)) for i in (0, 1)}
+    return parts
+MEASURES['path_of_answers'] = path_of_answers
+
+def _from_others(x, y): # [A, T] both: share of the variance of y that a monotone function of x explains, each row predicted from the others
+    x, y = (np.asarray(v, float) for v in (x, y))
+    known, guess = np.isfinite(x) & np.isfinite(y), np.full(y.shape, np.nan)
+    for a in range(len(y)):
+        others = known & (np.arange(len(y)) != a)[:, None]
+        if not others.any() or not known[a].any(): continue
+        order = np.argsort(x[others])
+        at, of = x[others][order], y[others][order]
+        curve = min((optimize.isotonic_regression(of, increasing=up).x for up in (True, False)), key=lambda c: ((c - of)**2).sum())
+        guess[a, known[a]] = np.interp(x[a, known[a]], at, curve)
+    held = known & np.isfinite(guess)
+    return 1 - ((y - guess)[held]**2).mean() / y[held].var() if held.sum() > 2 else np.nan
+
+def _one_curve(m): # every seed on its own
+    return m.llc_any * 0 + xr.DataArray([_from_others(m.llc_start.sel(seed=s), m.llc_any.sel(seed=s)) for s in m.seed], dims='seed', coords=dict(seed=m.seed))
+
+DERIVED |= {f'{name}_at_{of}': lambda m, name=name, of=of: m[name].where(np.isfinite(m[f'{of}_any'])) for name in ('icl_closed', 'rise_1', 'fade_1') for of in ('llc', 'layers')}
+DERIVED |= {'one_curve': _one_curve}
+_chains = dict(nbeta=492., localization=100., chains=2, draws=300, batch_size=128, audit=False)
+_geometry = _long | dict(eval_linear=60, checkpoint_at=(400, 500, 700, 800, 1000))
+_rise, _fade = 'half_at since 300 until 1500', 'half_at since 1500'
+_before = lambda says, metric, than, by, words='before ICL (closed)': Contrast(f'{says} half-way {words} is, in doublings of the step', metric, _plain, _plain, by=by, than=than, at_least=.1)
+
+row(20, 'heads_differ', 'Attention heads differentiate: their refined LLCs come apart in training', 'Wang et al. 2024, section 4 (there a language model)',
+    recipe='images_augmented', sets=('glyphs',), fields=_geometry, arms={'no decay': {}},
+    metrics=('icl_closed', 'loss', *(f'heads head {l}.{h}' for l in (0, 1) for h in (0, 1)), 'heads_spread', 'heads_blur', 'heads_any', 'heads_accepted', 'heads_trusted'),
+    estimates=dict(heads=dict(parts='heads', steps=(300, 1500, 6000), **_chains)),
+    contrasts=(Contrast('spread of the heads, over their mean, rises from step 300 to 6,000', 'heads_spread', _plain, by='300 to 6000', at_least=.1),
+               Contrast('the same to step 1,500', 'heads_spread', _plain, by='300 to 1500', at_least=.1),
+               Contrast('at step 6,000 it is larger than the error of the estimates', 'heads_spread', _plain, _plain, by='at 6000', than='heads_blur', at_least=.05)),
+    controls=(Contrast('ICL (closed) is there at step 1,500', 'icl_closed', _plain, by='at 1500', at_least=.7),))
+
+row(21, 'image_geometry', 'The geometry announces in-context learning on images, its rise and its fall', 'A question of this library',
+    recipe='images_augmented', sets=('glyphs',), fields=_geometry, arms={'no decay': {}}, measures=('path_of_answers',),
+    metrics=('icl_closed', 'icl_open', 'ciwl_closed', 'training_closed', 'loss', 'path_1', 'path_2', 'rise_1', 'rise_2', 'fade_1', 'fade_2', *_llc_metrics('llc'), 'layers layer 0', 'layers layer 1', 'layers_any', 'layers_accepted', 'layers_trusted'),
+    estimates=dict(llc=dict(steps=(300, 400, 500, 600, 700, 800, 1000, 1200, 1500, 2400, 3300, 4200, 5100, 6000), **_chains),
+                   layers=dict(parts='layers', steps=(300, 500, 700, 1000, 1500, 6000), **_chains)),
+    contrasts=(_before('rise: LLC is', 'icl_closed_at_llc', 'llc', _rise),
+               *(_before(f'rise: refined LLC of the {where} layer is', 'icl_closed_at_layers', f'layers layer {layer}', _rise) for layer, where in enumerate(('lower', 'upper'))),
+               _before('rise: the path of the answers is', 'icl_closed_at_llc', 'rise_1_at_llc', _rise),
+               _before('rise: LLC is', 'llc_start', 'llc', _rise, 'before the loss'),
+               _before('fall: LLC is', 'icl_closed_at_llc', 'llc', _fade),
+               _before('fall: the path of the answers is', 'icl_closed_at_llc', 'fade_1_at_llc', _fade)),
+    controls=(Contrast('ICL (closed) is there at step 1,500', 'icl_closed', _plain, by='at 1500', at_least=.7),
+              Contrast('ICL (closed) ends below its highest place', 'icl_closed', _plain, by='fall', at_least=.1),
+              Contrast('LLC changes from step 300 to 1,500, either way', 'llc_any', _plain, by='300 to 1500', sign=-1, at_least=20.)))
+
+_base = ('90% bursty, 1,600 classes',)
+row(22, 'one_curve', 'Burstiness, number of classes and Zipf exponent move the stages and the LLC, along one curve of loss and LLC', 'A question of this library',
+    recipe='images_augmented', sets=('glyphs',), fields=_short | dict(checkpoint_linear=5), seeds=3,
+    arms={_base[0]: {}, '50% bursty': dict(p_bursty=.5), '0% bursty': dict(p_bursty=0.), '400 classes': dict(rare=400), '100 classes': dict(rare=100), 'exponent 1': dict(zipf_exponent=1.), 'exponent 2': dict(zipf_exponent=2.)},
+    metrics=('icl_closed', 'icl_open', 'iwl', 'training_closed', 'training_open', 'loss', *_llc_metrics('llc')), estimates=dict(llc=dict(steps=(500, 1000, 2500), **_chains)),
+    contrasts=(Contrast('one curve: share of the LLC\'s variance that the other arms\' curve explains', 'one_curve', _base, level=.8),
+               Contrast('LLC at the end falls with bursts, from 0 to 90 %', 'llc', ('0% bursty',), _base, by='at 2500', at_least=20.),
+               Contrast('LLC at the end rises with classes, from 100 to 1,600', 'llc', _base, ('100 classes',), by='at 2500', at_least=20.),
+               Contrast('LLC at the end falls with the exponent, from 0 to 2', 'llc', _base, ('exponent 2',), by='at 2500', at_least=20.),
+               Contrast('ICL (closed) is half-way sooner with 90 % than with 50 % bursty, in doublings of the step', 'icl_closed', ('50% bursty',), _base, by='half_at', at_least=.1),
+               Contrast('ICL (closed) is half-way sooner with 400 than with 1,600 classes', 'icl_closed', _base, ('400 classes',), by='half_at', at_least=.1),
+               Contrast('ICL (closed) is half-way sooner with exponent 0 than with 1', 'icl_closed', ('exponent 1',), _base, by='half_at', at_least=.1)),
+    controls=(_learns(_base[0], .8), _learns('100 classes', .7), _learns('exponent 2', .8)))
 
 # %% ../nbs/42_claims.ipynb #16ed485f
 def _name(config): # of a run's folder: nothing but the configuration decides
