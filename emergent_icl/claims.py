@@ -613,7 +613,7 @@ def estimated(run,      # from `runs.open`
             out |= {f'{name} {part}': found.value.where(fine).sel(part=part, drop=True) for part in found.part.values}
             mean = found.value.mean('part')
             out |= {f'{name}_spread': found.value.std('part') / mean, f'{name}_blur': (found.stderr**2).mean('part')**.5 / mean}
-            found, fine = found.mean('part', numeric_only=True).assign(verdict=xr.where((found.verdict == 'trust').all('part'), 'trust', 'caution')), fine.all('part')
+            found, fine = found.drop_vars(['verdict', 'reasons'], errors='ignore').mean('part').assign(verdict=xr.where((found.verdict == 'trust').all('part'), 'trust', 'caution')), fine.all('part')
         out |= {name: found.value.where(fine), f'{name}_any': found.value, f'{name}_error': found.stderr, f'{name}_accepted': fine * 1., f'{name}_trusted': (found.verdict == 'trust') * 1.,
                 f'{name}_start': found.loss, f'{name}_chains': found.loss + found.value / asked['nbeta'], f'{name}_distance': found.distance, f'{name}_norm': found.norm}
     return xr.Dataset(out)
