@@ -31,9 +31,11 @@ def _spectrum(loss, params, batch, mask, w, key, order):
     lanczos = decomp.tridiag_sym(order, materialize=False, custom_vjp=False)
     matvec = lambda v: keep * jax.jvp(jax.grad(mean), (w,), (keep * v,))[1]
     start = keep * jax.random.rademacher(key, w.shape, w.dtype)
-    diagonal, beside = lanczos(matvec, start / jnp.linalg.norm(start)).J_small
-    if order > 1:                                                              # the Krylov space may end early
-        good = jnp.cumprod(jnp.isfinite(beside) & (beside > 1e-6 * (jnp.abs(diagonal[0]) + jnp.abs(beside[0]))))
+    basis, (diagonal, beside), *_ = lanczos(matvec, start / jnp.linalg.norm(start))
+    if order > 1:                                                              # the Krylov space may end early: what comes then is rounding, and not orthogonal
+        rows = basis.reshape(order, -1) if basis.shape[0] == order else basis.T
+        overlap = jnp.abs(jnp.tril(jnp.matmul(rows, rows.T, precision='highest'), -1)).max(1)[1:]
+        good = jnp.cumprod(jnp.isfinite(beside) & (beside > 1e-6 * (jnp.abs(diagonal[0]) + jnp.abs(beside[0]))) & (overlap < .01))
         diagonal = jnp.where(jnp.concatenate([jnp.ones(1), good]) > 0, diagonal, 0.); beside = jnp.where(good > 0, beside, 0.)
     values, vectors = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1))
     return values, vectors[0]**2 * keep.sum()
