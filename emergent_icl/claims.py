@@ -405,9 +405,8 @@ _before = lambda says, metric, than, by, words='before ICL (closed)': Contrast(f
 row(20, 'heads_differ', 'Attention heads differentiate: their refined LLCs come apart in training', 'Wang et al. 2024, section 4 (there a language model)',
     recipe='images_augmented', sets=('glyphs',), fields=_geometry, arms={'no decay': {}},
     metrics=('icl_closed', 'loss', *(f'heads head {l}.{h}' for l in (0, 1) for h in (0, 1)), 'heads_spread', 'heads_blur', 'heads_any', 'heads_accepted', 'heads_trusted'),
-    estimates=dict(heads=dict(parts='heads', steps=(300, 1500, 6000), **_chains)),
+    estimates=dict(heads=dict(parts='heads', steps=(300, 6000), **_chains)),
     contrasts=(Contrast('spread of the heads, over their mean, rises from step 300 to 6,000', 'heads_spread', _plain, by='300 to 6000', at_least=.1),
-               Contrast('the same to step 1,500', 'heads_spread', _plain, by='300 to 1500', at_least=.1),
                Contrast('at step 6,000 it is larger than the error of the estimates', 'heads_spread', _plain, _plain, by='at 6000', than='heads_blur', at_least=.05)),
     controls=(Contrast('ICL (closed) is there at step 1,500', 'icl_closed', _plain, by='at 1500', at_least=.7),))
 
