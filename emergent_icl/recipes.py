@@ -12,11 +12,12 @@ __all__ = ['EVALUATORS', 'RECIPES', 'PARTS', 'Picked', 'Heads', 'evaluators', 'R
 
 # %% ../nbs/41_recipes.ipynb #442e945c
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, get_args, get_origin, get_type_hints
 from urllib.parse import quote
 import importlib.util, itertools, json, logging, math, os, re, shlex, time
-import numpy as np, jax, jax.numpy as jnp, pandas as pd, xarray as xr, yaml
+import numpy as np, jax, jax.numpy as jnp, optax, pandas as pd, xarray as xr, yaml
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec as P
 from . import runs, sampling, sequences
@@ -563,20 +564,35 @@ def _layers(params): # arrays by path
     return sorted({int(name.split('.')[1]) for name in params if name.startswith('blocks.')})
 
 def _heads(params): # arrays by path; {name: mask}: a head's queries, keys and values, and what it writes
-    from emergent_icl.sampling import mask
+    mask = sampling.mask
     one = lambda layer, head: jax.tree.map(np.logical_or, mask(params, f'blocks.{layer}.attention.qkv*', axis=-2, index=head), mask(params, f'blocks.{layer}.attention.out', axis=0, index=head))
     return {f'head {layer}.{head}': one(layer, head) for layer in _layers(params) for head in range(len(params[f'blocks.{layer}.attention.out']))}
 
 def _blocks(params):
-    from emergent_icl.sampling import mask
-    return {f'layer {layer}': mask(params, f'blocks.{layer}.*') for layer in _layers(params)}
+    return {f'layer {layer}': sampling.mask(params, f'blocks.{layer}.*') for layer in _layers(params)}
 
 PARTS = dict(heads=_heads, layers=_blocks)   # of a transformer: name: `{path: array} -> {name: mask}`
+
+class _Cooled:
+    "A run whose checkpoints are trained on, with Adam at a rate that falls to zero, before they are looked at"
+    def __init__(self, run, cool, rate, key):
+        config = from_record(run.config)
+        (loss, mask), source, self.run, self.seeds, self.steps, self.key = loss_of(config), config.make_source(), run, run.seeds, run.steps, key
+        adam = optax.adam(optax.linear_schedule(rate, 0., cool))
+        def step(source, carry, key):
+            params, state = carry
+            gradient = jax.grad(lambda p: loss(p, source.sample(key, config.batch_size)).mean())(params)
+            updates, state = adam.update(gradient if mask is None else jax.tree.map(lambda g, m: g * m, gradient, mask), state)
+            return (optax.apply_updates(params, updates), state), None
+        self.down = partial(jax.jit(lambda source, params, key: jax.lax.scan(partial(step, source), (params, adam.init(params)), jax.random.split(key, cool))[0][0]), source)
+    def params(self, step, seed): return self.down(self.run.params(step, seed), fold(self.key, 'cool', seed, step))
 
 def learning_coefficients(run,         # from `runs.open`
                           n=4096,      # sequences, drawn once from the training source
                           key=None,    # JAX key; None: that of seed 0
                           parts=None,  # refined coefficients, of one part alone while the others stay: a name in `PARTS`, or {name: mask}
+                          cool=0,      # steps of training with Adam, at a rate that falls to zero, that each checkpoint goes through first: at a high rate it is no minimum
+                          cool_rate=3e-4, # where that rate starts
                           folder=None, # where finished estimates are kept; `None` keeps none
                           **kwargs):   # of `llc.over_run` and `llc.estimate`: steps, seeds, chains, draws, step_size, …
     "LLC over checkpoints and seeds of a run of this library, as `llc.over_run` gives it; with parts (Wang et al. 2024) for each, along a dimension `part`. Raises ValueError for steps or seeds that the run does not have, and for parts that there are none of"
@@ -584,7 +600,9 @@ def learning_coefficients(run,         # from `runs.open`
     config, key = from_record(run.config), jax.random.key(0) if key is None else key
     loss, mask = loss_of(config)
     data = jax.jit(lambda source, key: source.sample(key, n))(config.make_source(), fold(key, 'data'))
-    over = lambda **more: llc.over_run(loss, run, data, **(dict(n=n, mask=mask, key=key) | kwargs | more))
+    if cool < 0 or not cool_rate > 0: raise ValueError(f'learning_coefficients: cool={cool}, cool_rate={cool_rate}: give a number of steps, and a positive rate')
+    asked, folder = _Cooled(run, cool, cool_rate, key) if cool else run, folder and Path(folder) / (f'cool{cool}-{cool_rate:g}' if cool else '')
+    over = lambda **more: llc.over_run(loss, asked, data, **(dict(n=n, mask=mask, key=key) | kwargs | more))
     if parts is None: found = over(folder=folder)
     else:
         if 'mask' in kwargs: raise ValueError('learning_coefficients: a mask and parts; give the mask of each part')
@@ -593,5 +611,5 @@ def learning_coefficients(run,         # from `runs.open`
             if not masks: raise ValueError(f'learning_coefficients: parts={parts!r} must be one of {", ".join(PARTS)}, of a transformer, or masks by name')
         else: masks = dict(parts)
         with_own = lambda part: part if mask is None else jax.tree.map(np.logical_and, part, mask)
-        found = xr.concat([over(mask=with_own(m), folder=folder and Path(folder) / name) for name, m in masks.items()], dim=xr.DataArray(list(masks), dims='part', name='part'))
+        found = xr.concat([over(mask=with_own(m), folder=folder and folder / name) for name, m in masks.items()], dim=xr.DataArray(list(masks), dims='part', name='part'))
     return found.assign_attrs(n=n, n_counts='sequences', loss=what_loss(config))
