@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['OMNIGLOT', 'PATHS', 'SETS', 'SCALES', 'ROWS', 'MEASURES', 'DERIVED', 'REPOSITORY', 'matched', 'Row', 'row',
-           'turns_at_ends', 'final_norm', 'path_of_answers', 'coefficients', 'estimated', 'run', 'curves', 'judged',
-           'save', 'opened', 'collect', 'board', 'in_short', 'items_of', 'packaged', 'table', 'summary', 'data_file',
-           'kept', 'Found', 'found', 'figure', 'forest']
+           'turns_at_ends', 'final_norm', 'path_of_answers', 'coefficients', 'estimated', 'looked_at', 'run', 'curves',
+           'judged', 'save', 'opened', 'collect', 'board', 'in_short', 'items_of', 'packaged', 'table', 'summary',
+           'data_file', 'kept', 'Found', 'found', 'figure', 'forest']
 
 # %% ../nbs/42_claims.ipynb #f935e2b9
 from dataclasses import asdict, dataclass, field, fields as dataclass_fields, replace
@@ -506,8 +506,15 @@ def estimated(run,      # from `runs.open`
             out |= {f'{name}_spread': found.value.std('part') / mean, f'{name}_blur': (found.stderr**2).mean('part')**.5 / mean}
             found, fine = found.drop_vars(['verdict', 'reasons'], errors='ignore').mean('part').assign(verdict=xr.where((found.verdict == 'trust').all('part'), 'trust', 'caution')), fine.all('part')
         out |= {name: found.value.where(fine), f'{name}_any': found.value, f'{name}_error': found.stderr, f'{name}_accepted': fine * 1., f'{name}_trusted': (found.verdict == 'trust') * 1.,
-                f'{name}_start': found.loss, f'{name}_chains': found.loss + found.value / asked['nbeta'], f'{name}_distance': found.distance, f'{name}_norm': found.norm}
+                f'{name}_start': found.loss_at_star, f'{name}_chains': found.loss_at_star + found.value / asked['nbeta'], f'{name}_distance': found.distance, f'{name}_norm': found.norm}
     return xr.Dataset(out)
+
+def looked_at(data,       # one arm of `curves`
+              name='llc'): # key of the row's `estimates`
+    "value, stderr and verdict of a row's LLCs, as `llc.over_run` gives them and `figures.landscape` takes them, and the row's other metrics, at the checkpoints that were looked at"
+    data = data.isel(step=np.flatnonzero(np.isfinite(data[f'{name}_any']).any('seed')))
+    verdict = xr.where(data[f'{name}_trusted'] == 1, 'trust', xr.where(data[f'{name}_accepted'] == 1, 'caution', 'reject'))
+    return data.assign(value=data[f'{name}_any'], stderr=data[f'{name}_error'], verdict=verdict)
 
 def _measured(run, row, arm): # its metrics, what the measures say of each seed (at every step the same, or a curve), and LLCs
     metrics, start = run.metrics, time.process_time()

@@ -501,6 +501,10 @@ class Llc:
     """Walks side by side."""
     draws: int = 1000
     """Of each chain, burn-in included."""
+    parts: Literal['heads', 'layers'] | None = None
+    """Refined coefficients, of each attention head or each layer alone while the rest stays. Default: of all weights."""
+    cool: int = 0
+    """Steps of training at a rate that falls to zero, that each checkpoint goes through first: at a high rate it is no minimum."""
     seed: int = 0
     """Root of the randomness of data and chains."""
     plot: bool = False
@@ -512,7 +516,7 @@ class Llc:
         import hashlib, itertools, jax
         from emergent_icl import recipes, runs
         with blame_the_input():
-            for name, least in dict(n=16, batch_size=1, chains=1, draws=16).items():
+            for name, least in dict(n=16, batch_size=1, chains=1, draws=16, cool=0).items():
                 if getattr(self, name) < least: raise ValueError(f'--{name.replace("_", "-")} {getattr(self, name)} is not possible: at least {least}')
             which = {name: read_numbers(f'--{name}', None if getattr(self, name) == 'all' else getattr(self, name), int) or None for name in ('steps', 'seeds')}
             grid = {name: read_numbers(f'--{name.replace("_", "-")}', getattr(self, name)) or [None] for name in ('step_size', 'localization', 'nbeta')}
@@ -533,10 +537,11 @@ class Llc:
         for values in itertools.product(*grid.values()):
             setting = dict(zip(grid, values))
             settings = dict(setting, n=self.n, batch_size=self.batch_size, chains=self.chains, draws=self.draws)
-            mark = hashlib.sha256(json_.dumps([settings, self.seed, run.info.get('id')]).encode()).hexdigest()[:12]
+            mark = hashlib.sha256(json_.dumps([settings, self.seed, run.info.get('id')]).encode()).hexdigest()[:12]   # parts and cooled ones lie in folders of their own
             label = ', '.join(f'{k.replace("_", " ")} {v:g}' for k, v in setting.items() if v is not None) or 'chosen settings'
             print(label, file=sys.stderr)
-            with blame_the_input(): results[label] = recipes.learning_coefficients(run, key=jax.random.key(self.seed), **which, folder=self.folder / 'llc' / mark, **settings)
+            with blame_the_input(): found = recipes.learning_coefficients(run, key=jax.random.key(self.seed), **which, folder=self.folder / 'llc' / mark, parts=self.parts, cool=self.cool, **settings)
+            results |= {f'{label}, {part}': found.sel(part=part, drop=True) for part in found.part.values} if self.parts else {label: found}
         if self.plot:
             import matplotlib; matplotlib.use('Agg')
             from emergent_icl import figures

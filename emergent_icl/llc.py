@@ -457,7 +457,7 @@ def over_run(loss, # `loss(params, batch) -> [B]`
              progress=True, # a progress bar
              key,           # JAX key; each checkpoint folds in its seed and step
              **settings):   # of `estimate`, the same for all checkpoints; a `localization` that is not given is chosen once, at the last of `steps` of the first seed
-    "LLC over checkpoints and seeds: xarray Dataset with `llc` by seed, step and chain, and by seed and step: value, stderr, verdict, reasons; loss and norm at w*, and the chains' distance from it (NaN where no chain was run)"
+    "LLC over checkpoints and seeds: xarray Dataset with `llc` by seed, step and chain, and by seed and step: value, stderr, verdict, reasons; loss_at_star and norm, of w*, and the chains' distance from it (NaN where no chain was run)"
     if isinstance(run, dict): known_seeds, known_steps, get = sorted({s for s, _ in run}), sorted({t for _, t in run}), lambda step, seed: run[seed, step]
     else: known_seeds, known_steps, get = list(getattr(run, 'seeds', [0])), list(run.steps), run.params
     steps, seeds = (list(dict.fromkeys(int(s) for s in (known if which is None else which))) for which, known in ((steps, known_steps), (seeds, known_seeds)))   # each once
@@ -500,6 +500,6 @@ def over_run(loss, # `loss(params, batch) -> [B]`
     both = ('seed', 'step')
     return xr.Dataset(dict(llc=((*both, 'chain'), column(lambda r: r['per_chain'], float)), value=(both, column(lambda r: r['value'], float)), stderr=(both, column(lambda r: r['stderr'], float)),
                            verdict=(both, column(lambda r: r['verdict'], object)), reasons=(both, column(lambda r: '; '.join(': '.join(q[::2]) for q in r['reasons']), object)),
-                           **{name: (both, column(lambda r: r.get('numbers', {}).get(name, np.nan), float)) for name in ('loss', 'norm', 'distance')},
+                           **{name: (both, column(lambda r: r.get('numbers', {}).get(of, np.nan), float)) for name, of in dict(loss_at_star='loss', norm='norm', distance='distance').items()},
                            step_size=(both, column(lambda r: r['settings']['step_size'], float)), localization=(both, column(lambda r: r['settings']['localization'], float))),
                       coords=dict(seed=seeds, step=steps), attrs=dict(settings=asked))
