@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['OMNIGLOT', 'PATHS', 'SETS', 'SCALES', 'ROWS', 'MEASURES', 'DERIVED', 'REPOSITORY', 'matched', 'Row', 'row',
-           'turns_at_ends', 'final_norm', 'path_of_answers', 'coefficients', 'estimated', 'looked_at', 'run', 'curves',
-           'judged', 'save', 'opened', 'collect', 'board', 'in_short', 'items_of', 'packaged', 'table', 'summary',
-           'data_file', 'kept', 'Found', 'found', 'figure', 'forest']
+           'turns_at_ends', 'final_norm', 'path_of_answers', 'path_of_each', 'coefficients', 'estimated', 'looked_at',
+           'run', 'curves', 'judged', 'save', 'opened', 'collect', 'board', 'in_short', 'items_of', 'packaged', 'table',
+           'summary', 'data_file', 'kept', 'Found', 'found', 'figure', 'forest']
 
 # %% ../nbs/42_claims.ipynb #f935e2b9
 from dataclasses import asdict, dataclass, field, fields as dataclass_fields, replace
@@ -450,6 +450,25 @@ row(22, 'one_curve', 'Burstiness, number of classes and Zipf exponent move the s
                Contrast('ICL (closed) is half-way sooner with 400 than with 1,600 classes', 'icl_closed', _base, ('400 classes',), by='half_at', at_least=.1),
                Contrast('ICL (closed) is half-way sooner with exponent 0 than with 1', 'icl_closed', ('exponent 1',), _base, by='half_at', at_least=.1)),
     controls=(_learns(_base[0], .8), _learns('100 classes', .7), _learns('exponent 2', .8)))
+
+# %% ../nbs/42_claims.ipynb #c9000026
+# in row 21 the first component of the fall tells seeds apart, rather than early from late: asked again of the same runs and estimates, with the components of each seed by itself
+def path_of_each(run):
+    "As `path_of_answers`, with the components of each seed by itself: `own_rise`, up to step 1,500, and `own_fade`, from there on, the first of them in units of its range"
+    answers = lambda out: jax.nn.softmax(out[:, -1])
+    probe, parts = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=answers), {}
+    for name, first, last in (('own_rise', 300, 1500), ('own_fade', 1500, np.inf)):
+        steps = [s for s in run.steps if first <= s <= last]
+        alone = [trajectories.essential(trajectories.over_portions(run, probe, 4, steps=steps, seeds=[seed], progress=False)).outputs.isel(component=0, drop=True) for seed in run.seeds]
+        parts[name] = xr.concat([one / float(np.ptp(one.values)) for one in alone], 'seed')
+    return parts
+MEASURES['path_of_each'] = path_of_each
+DERIVED |= {f'{name}_at_llc': lambda m, name=name: m[name].where(np.isfinite(m.llc_any)) for name in ('own_rise', 'own_fade')}
+
+row(21, 'image_geometry_again', 'The geometry announces in-context learning on images, its rise and its fall (row 21 again, the path of each seed by itself)', 'A question of this library',
+    recipe='images_augmented', sets=('glyphs',), fields=_geometry, arms={'no decay': {}}, measures=('path_of_each',),
+    metrics=('icl_closed', 'loss', 'own_rise', 'own_fade', *_llc_metrics('llc'), 'layers layer 0', 'layers layer 1', 'layers_any', 'layers_accepted', 'layers_trusted'), estimates=ROWS['image_geometry'].estimates,
+    contrasts=tuple(replace(c, than=dict(rise_1_at_llc='own_rise_at_llc', fade_1_at_llc='own_fade_at_llc').get(c.than, c.than)) for c in ROWS['image_geometry'].contrasts), controls=ROWS['image_geometry'].controls)
 
 # %% ../nbs/42_claims.ipynb #16ed485f
 def _name(config): # of a run's folder: nothing but the configuration decides
