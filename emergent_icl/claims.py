@@ -95,9 +95,10 @@ class Row:
             if not path: raise ValueError(f'claims: items {items!r} need the path of {what}: --{name} PATH, or the variable {variable}')
             fields = {name: str(path)} | fields
         recipe = RECIPES[self.recipe]
-        if taken := sorted({k for every in (self.arms, self.more_arms.get(items, {})) for values in every.values() for k in values} & set(fields)):
+        if taken := sorted({k for every in (self.arms, self.more_arms.get(items, {})) for values in every.values() for k in values} & set(fields) - {'steps'}):
             raise ValueError(f'claims: {", ".join(taken)} is what the arms of {self.name} differ in; give fields that they have in common')
-        if scale == 'laptop': base = recipe.laptop(**(small | self.fields | dict(n_seeds=self.seeds, on_nonfinite='drop') | fields))
+        shorter = lambda held: held | (dict(checkpoint_at=tuple(s for s in held['checkpoint_at'] if s <= fields['steps'])) if 'checkpoint_at' in held and 'steps' in fields else {}) | {k: fields[k] for k in ('steps',) if k in held and k in fields}   # a look
+        if scale == 'laptop': base = recipe.laptop(**shorter(small | self.fields | dict(n_seeds=self.seeds, on_nonfinite='drop') | fields))
         else:
             data = {k: v for k, v in self.fields.items() if k not in {f.name for f in dataclass_fields(TrainingConfig)}}   # training is as published
             base = recipe(**(data | large | dict(n_seeds=self.seeds, on_nonfinite='drop') | fields))
@@ -105,7 +106,7 @@ class Row:
             if scale == 'gpu': base = replace(base, **(dict(steps=max(1, base.steps // 10), **dict(image_size=28) if self.recipe.startswith('images') else {}) | fields))
         def of(values): # rates of the arms are multiples of the recipe's
             if scale != 'laptop' and 'learning_rate' in values: values = dict(values, learning_rate=values['learning_rate'] * pace)
-            return replace(base, **values)
+            return replace(base, **shorter(values))
         arms = {name: of(values) for name, values in (self.arms | self.more_arms.get(items, {})).items()}
         return {name: c if c.architecture == 'transformer' else matched(c) for name, c in arms.items()}
 
@@ -386,8 +387,9 @@ def path_of_answers(run):
     answers = lambda out: jax.nn.softmax(out[:, -1])
     probe, parts = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=answers), {}
     for name, first, last in (('path', 300, np.inf), ('rise', 300, 1500), ('fade', 1500, np.inf)):
+        if not any(first <= s <= last for s in run.steps): continue             # a look, shorter than the row
         places = trajectories.essential(trajectories.over_portions(run, probe, 4, steps=[s for s in run.steps if first <= s <= last], progress=False)).outputs
-        parts |= {f'{name}_{i + 1}': places.isel(component=i, drop=True) / float(np.ptp(places.isel(component=0).values)) for i in (0, 1)}
+        parts |= {f'{name}_{i + 1}': places.isel(component=i, drop=True) / max(float(np.ptp(places.isel(component=0).values)), 1e-30) for i in (0, 1)}
     return parts
 MEASURES['path_of_answers'] = path_of_answers
 
@@ -459,8 +461,9 @@ def path_of_each(run):
     probe, parts = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=answers), {}
     for name, first, last in (('own_rise', 300, 1500), ('own_fade', 1500, np.inf)):
         steps = [s for s in run.steps if first <= s <= last]
+        if not steps: continue                                                  # a look, shorter than the row
         alone = [trajectories.essential(trajectories.over_portions(run, probe, 4, steps=steps, seeds=[seed], progress=False)).outputs.isel(component=0, drop=True) for seed in run.seeds]
-        parts[name] = xr.concat([one / float(np.ptp(one.values)) for one in alone], 'seed')
+        parts[name] = xr.concat([one / max(float(np.ptp(one.values)), 1e-30) for one in alone], 'seed')
     return parts
 MEASURES['path_of_each'] = path_of_each
 DERIVED |= {f'{name}_at_llc': lambda m, name=name: m[name].where(np.isfinite(m.llc_any)) for name in ('own_rise', 'own_fade')}
@@ -517,7 +520,7 @@ def coefficients(run,  # from `runs.open`
 def estimated(run,      # from `runs.open`
               estimates # {name: arguments of `recipes.learning_coefficients`}
              ):
-    "LLCs of a run by seed and step, kept in its folder: for each name NAME, without those that are rejected, and NAME_any, _error, _trusted, _accepted (1 or 0), _start (loss at w*), _chains (mean loss of the chains), _distance, _norm; of parts NAME PART, their _spread and _blur (standard deviation between parts, and the estimates' own, over the mean)"
+    "LLCs of a run by seed and step, kept in its folder: for each name NAME, without those that are rejected, and NAME_any, _error, _trusted, _accepted (1 or 0), _start (loss at w*), _chains (mean loss of the chains), _distance, _norm; of parts NAME PART, their _spread and _blur (standard deviation between parts, and the estimates' own, over the mean; rejected ones count), while the rest are means over parts, accepted and trusted if all parts are"
     out = {}
     for name, asked in estimates.items():
         asked = dict(asked)

@@ -532,13 +532,14 @@ class Llc:
         keep_compiled()
         numbers, several = [len(which['steps']), len(which['seeds']), math.prod(map(len, grid.values()))], lambda n, word: f'{n} {word}{"s" * (n != 1)}'
         print(f'{several(math.prod(numbers), "estimate")}: {numbers[0]} of {several(len(there["steps"]), "checkpoint")}' + ' (--steps all takes every one)' * (numbers[0] < len(there['steps']))
-              + f' x {several(numbers[1], "seed")} x {several(numbers[2], "setting")}; those that are already there are not made again', file=sys.stderr)
+              + f' x {several(numbers[1], "seed")} x {several(numbers[2], "setting")}' + f', for each of the {self.parts}' * bool(self.parts) + '; those that are already there are not made again', file=sys.stderr)
         start, results = time.perf_counter(), {}
         for values in itertools.product(*grid.values()):
             setting = dict(zip(grid, values))
             settings = dict(setting, n=self.n, batch_size=self.batch_size, chains=self.chains, draws=self.draws)
             mark = hashlib.sha256(json_.dumps([settings, self.seed, run.info.get('id')]).encode()).hexdigest()[:12]   # parts and cooled ones lie in folders of their own
             label = ', '.join(f'{k.replace("_", " ")} {v:g}' for k, v in setting.items() if v is not None) or 'chosen settings'
+            label += f', cooled {self.cool} steps' * bool(self.cool)
             print(label, file=sys.stderr)
             with blame_the_input(): found = recipes.learning_coefficients(run, key=jax.random.key(self.seed), **which, folder=self.folder / 'llc' / mark, parts=self.parts, cool=self.cool, **settings)
             results |= {f'{label}, {part}': found.sel(part=part, drop=True) for part in found.part.values} if self.parts else {label: found}
@@ -553,7 +554,7 @@ class Llc:
                      per_chain=[finite(v) for v in one.llc.values])
                 for label, found in results.items() for s in found.seed.values for t in found.step.values for one in [found.sel(seed=s, step=t)]]
         some = next(iter(results.values()))
-        return dict(folder=str(self.folder), n=self.n, n_counts='sequences', loss=some.loss, estimates=rows, figure=str(self.folder / 'llc.png') if self.plot else None, seconds=round(time.perf_counter() - start, 1))
+        return dict(folder=str(self.folder), n=self.n, n_counts='sequences', parts=self.parts, cool=self.cool, loss=some.loss, estimates=rows, figure=str(self.folder / 'llc.png') if self.plot else None, seconds=round(time.perf_counter() - start, 1))
 
     def table(self, result):
         show, short = (lambda v, width=width, form=form: f'{"-" if v is None else format(v, form):>{width}}' for width, form in ((11, '.4g'), (11, '.3g')))

@@ -58,7 +58,7 @@ def summarise(by,     # name in `SUMMARIES`, or 'at STEP', or 'STEP to STEP': th
               values, # [S, T]
               steps): # [T]
     "One number from each curve, [S]; NaN for a step beyond the last. Steps at which no seed was measured do not count. Raises ValueError for words that are none of these"
-    part = re.fullmatch(r'(.*?)(?: since ([\d.]+))?(?: until ([\d.]+))?', by)
+    asked, part = by, re.fullmatch(r'(.*?)(?: since (\d+(?:\.\d+)?))?(?: until (\d+(?:\.\d+)?))?', by)
     by, since, until = part[1], float(part[2] or -np.inf), float(part[3] or np.inf)
     there = np.isfinite(values).any(0) & (steps >= since) & (steps <= until)
     values, steps = values[:, there], steps[there]
@@ -66,7 +66,7 @@ def summarise(by,     # name in `SUMMARIES`, or 'at STEP', or 'STEP to STEP': th
     try:
         asked = [float(word) for word in by.removeprefix('at ').split(' to ')]
         if not (len(asked) == 1 and by.startswith('at ') or len(asked) == 2 and not by.startswith('at ')) or not np.isfinite(asked).all(): raise ValueError
-    except ValueError: raise ValueError(f'claims: by={by!r} must be one of {", ".join(SUMMARIES)}, "at STEP" or "STEP to STEP"') from None
+    except ValueError: raise ValueError(f'contrasts: by={asked!r} must be one of {", ".join(SUMMARIES)}, "at STEP" or "STEP to STEP", then " since STEP", then " until STEP"') from None
     if not len(steps) or not all(steps[0] <= s <= steps[-1] for s in asked): return np.full(len(values), np.nan)
     at = np.array([np.interp(asked, steps, curve) for curve in values])
     return at[:, -1] - at[:, 0] if len(asked) > 1 else at[:, 0]
@@ -131,7 +131,7 @@ def judge(contrasts, # what `outcome` gave, of a claim
     failed = [c for c in controls if not c['effect'] >= c['at_least']]
     few = min((c['seeds'] for c in [*contrasts, *controls]), default=0)
     if failed: return 'inconclusive', f'control failed: {failed[0]["says"]} ({failed[0]["effect"]:.2f}, must be {failed[0]["at_least"]:.2f})'
-    if few < least: return 'inconclusive', f'{few} seeds, {least} are needed'
+    if few < least: return 'inconclusive', f'{few} seed{"s" * (few != 1)}, {least} are needed'
     shown, opposite = ([c['says'] for c in contrasts if c['found'] == f] for f in ('shown', 'opposite'))
     if len(shown) == len(contrasts): return 'reproduced', ''
     missing = '; '.join(f'{c["found"]}: {c["says"]}' for c in contrasts if c['found'] != 'shown')

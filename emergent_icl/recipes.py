@@ -600,7 +600,8 @@ def learning_coefficients(run,         # from `runs.open`
     config, key = from_record(run.config), jax.random.key(0) if key is None else key
     loss, mask = loss_of(config)
     data = jax.jit(lambda source, key: source.sample(key, n))(config.make_source(), fold(key, 'data'))
-    if cool < 0 or not cool_rate > 0: raise ValueError(f'learning_coefficients: cool={cool}, cool_rate={cool_rate}: give a number of steps, and a positive rate')
+    if not isinstance(cool, int) or cool < 0 or not 0 < cool_rate < math.inf: raise ValueError(f'learning_coefficients: cool={cool}, cool_rate={cool_rate}: give a whole number of steps, and a positive rate')
+    if parts is not None and not (isinstance(parts, (str, dict)) and parts): raise ValueError(f'learning_coefficients: parts={parts!r} must be {" or ".join(PARTS)}, or {{name: mask}}')
     asked, folder = _Cooled(run, cool, cool_rate, key) if cool else run, folder and Path(folder) / (f'cool{cool}-{cool_rate:g}' if cool else '')
     over = lambda **more: llc.over_run(loss, asked, data, **(dict(n=n, mask=mask, key=key) | kwargs | more))
     if parts is None: found = over(folder=folder)
@@ -608,8 +609,12 @@ def learning_coefficients(run,         # from `runs.open`
         if 'mask' in kwargs: raise ValueError('learning_coefficients: a mask and parts; give the mask of each part')
         if isinstance(parts, str):
             masks = PARTS[parts](run.params(run.steps[-1], run.seeds[0])) if parts in PARTS else {}
-            if not masks: raise ValueError(f'learning_coefficients: parts={parts!r} must be one of {", ".join(PARTS)}, of a transformer, or masks by name')
+            if not masks: raise ValueError(f'learning_coefficients: parts={parts!r} must be one of {", ".join(PARTS)}' + (', and this run has no blocks of a transformer' if parts in PARTS else '') + '; or give masks by name')
         else: masks = dict(parts)
         with_own = lambda part: part if mask is None else jax.tree.map(np.logical_and, part, mask)
-        found = xr.concat([over(mask=with_own(m), folder=folder and folder / name) for name, m in masks.items()], dim=xr.DataArray(list(masks), dims='part', name='part'))
+        gamma, each = kwargs.get('localization'), []
+        for name, m in masks.items():                                            # a localization that is not given is chosen once, with the first part
+            each.append(over(mask=with_own(m), folder=folder and folder / name, **({} if gamma is None else dict(localization=gamma))))
+            if gamma is None: gamma = next((float(g) for g in each[0].localization.values.ravel() if math.isfinite(g)), None)
+        found = xr.concat(each, dim=xr.DataArray(list(masks), dims='part', name='part'))
     return found.assign_attrs(n=n, n_counts='sequences', loss=what_loss(config))
