@@ -382,13 +382,16 @@ row(19, 'regression_llc_cooled', 'The LLC falls while a layer norm collapses, in
               Contrast('the loss of the cooled checkpoints falls, too, from step 10,000 to 60,000', 'llc_start', _cycle, by='10000 to 60000', sign=-1, at_least=.03)))
 
 # %% ../nbs/42_claims.ipynb #c9000023
+def _answers_path(run, steps, **chosen): # places of the query's answers to 512 training sequences, along principal components
+    probe = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=lambda out: jax.nn.softmax(out[:, -1]))
+    return trajectories.essential(trajectories.over_portions(run, probe, 4, steps=steps, progress=False, **chosen)).outputs
+
 def path_of_answers(run):
     "Places along the first two principal components of the query's answers, all seeds together, in units of the range of the first, by seed and step: `path_1`, `path_2` of the run from step 300 on, `rise_1`, `rise_2` up to step 1,500 alone, `fade_1`, `fade_2` from there on"
-    answers = lambda out: jax.nn.softmax(out[:, -1])
-    probe, parts = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=answers), {}
+    parts = {}
     for name, first, last in (('path', 300, np.inf), ('rise', 300, 1500), ('fade', 1500, np.inf)):
-        if not any(first <= s <= last for s in run.steps): continue             # a look, shorter than the row
-        places = trajectories.essential(trajectories.over_portions(run, probe, 4, steps=[s for s in run.steps if first <= s <= last], progress=False)).outputs
+        if len(steps := [s for s in run.steps if first <= s <= last]) < 4: continue   # a look, shorter than the row: too few for three components
+        places = _answers_path(run, steps)
         parts |= {f'{name}_{i + 1}': places.isel(component=i, drop=True) / max(float(np.ptp(places.isel(component=0).values)), 1e-30) for i in (0, 1)}
     return parts
 MEASURES['path_of_answers'] = path_of_answers
@@ -457,12 +460,10 @@ row(22, 'one_curve', 'Burstiness, number of classes and Zipf exponent move the s
 # in row 21 the first component of the fall tells seeds apart, rather than early from late: asked again of the same runs and estimates, with the components of each seed by itself
 def path_of_each(run):
     "As `path_of_answers`, with the components of each seed by itself: `own_rise`, up to step 1,500, and `own_fade`, from there on, the first of them in units of its range"
-    answers = lambda out: jax.nn.softmax(out[:, -1])
-    probe, parts = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=answers), {}
+    parts = {}
     for name, first, last in (('own_rise', 300, 1500), ('own_fade', 1500, np.inf)):
-        steps = [s for s in run.steps if first <= s <= last]
-        if not steps: continue                                                  # a look, shorter than the row
-        alone = [trajectories.essential(trajectories.over_portions(run, probe, 4, steps=steps, seeds=[seed], progress=False)).outputs.isel(component=0, drop=True) for seed in run.seeds]
+        if len(steps := [s for s in run.steps if first <= s <= last]) < 4: continue   # a look, shorter than the row: too few for three components
+        alone = [_answers_path(run, steps, seeds=[seed]).isel(component=0, drop=True) for seed in run.seeds]
         parts[name] = xr.concat([one / max(float(np.ptp(one.values)), 1e-30) for one in alone], 'seed')
     return parts
 MEASURES['path_of_each'] = path_of_each
