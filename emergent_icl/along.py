@@ -7,24 +7,27 @@ __all__ = ['PARTS', 'over_run', 'what_loss', 'learning_coefficients']
 
 # %% ../nbs/52_along.ipynb #0b9e353d
 import hashlib
-import jax
-import jax.numpy as jnp
 import json
 import math
-import numpy as np
-import optax
 import os
 import pathlib
 import warnings
-import xarray as xr
 from functools import partial
 from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import xarray as xr
 from tqdm.auto import tqdm
+
 from . import samplers
 from .core import fold
 from .experiments import LanguageConfig, RegressionConfig, from_record, loss_of
-from .llc import estimate
 from .grids import spell
+from .llc import estimate
+
 
 # %% ../nbs/52_along.ipynb #14c5a5a6
 def over_run(
@@ -180,6 +183,7 @@ def over_run(
         attrs=dict(settings=asked),
     )
 
+
 # %% ../nbs/52_along.ipynb #e476c91e
 def what_loss(config):  # of this library
     "In words, what a learning coefficient's L is for a run of this configuration"
@@ -219,10 +223,12 @@ def _blocks(params):
         f'layer {layer}': samplers.mask(params, f'blocks.{layer}.*') for layer in _layers(params)
     }
 
+
 # %% ../nbs/52_along.ipynb #cf0da60b
 PARTS = dict(
     heads=_heads, layers=_blocks
 )  # of a transformer: name: `{path: array} -> {name: mask}`
+
 
 # %% ../nbs/52_along.ipynb #a90ff0bc
 class _Cooled:
@@ -262,6 +268,7 @@ class _Cooled:
 
     def params(self, step, seed):
         return self.down(self.run.params(step, seed), fold(self.key, 'cool', seed, step))
+
 
 # %% ../nbs/52_along.ipynb #8f62a8db
 def learning_coefficients(

@@ -7,12 +7,15 @@ __all__ = ['Calibration', 'calibrate']
 
 # %% ../nbs/46_calibration.ipynb #3339ef1d
 import dataclasses
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
+
 from .core import fold
 from .llc import estimate
+
 
 # %% ../nbs/46_calibration.ipynb #946a6b52
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -85,6 +88,7 @@ class Calibration:
             axs[0, 0].set_ylim(min(0, good.min()) * 1.2, max(good) * 1.6)
         axs[0, 0].set_ylabel('LLC')
         return fig
+
 
 # %% ../nbs/46_calibration.ipynb #cb9728b2
 def calibrate(

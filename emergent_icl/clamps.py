@@ -6,13 +6,15 @@
 __all__ = ['Clamp', 'replaced', 'scaled', 'held', 'Clamped', 'clamped_loss', 'Under']
 
 # %% ../nbs/20_clamps.ipynb #e693db97
-import jax.numpy as jnp
-import numpy as np
 from dataclasses import field
-from flax import nnx
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
 from .core import pytree, static
 
 # %% ../nbs/20_clamps.ipynb #fe569f28
@@ -27,6 +29,7 @@ def _chosen(which, n):  # [n] bool
         np.arange(n),
         np.arange(n)[slice(*which[1:])] if which[0] == 'slice' else np.asarray(which) % n,
     )
+
 
 # %% ../nbs/20_clamps.ipynb #84ccfd88
 @pytree
@@ -72,6 +75,7 @@ class Clamp:
         )[self.kind]()
         return jnp.where(self._where(name, value), jnp.asarray(new, value.dtype), value)
 
+
 # %% ../nbs/20_clamps.ipynb #7d64d9bc
 def _clamp(names, kind, how, to, mask=True, **where):
     def tidy(which):  # hashable
@@ -109,6 +113,7 @@ def replaced(
         else _clamp(names, 'replaced', None, jnp.asarray(to), **where)
     )
 
+
 # %% ../nbs/20_clamps.ipynb #6dc323f4
 def scaled(
     names: str, factor, **where
@@ -124,6 +129,7 @@ def held(
 ) -> Clamp:
     "Activations held at what another model's are on the same batch"
     return _clamp(names, 'held', *nnx.split(model), **where)
+
 
 # %% ../nbs/20_clamps.ipynb #e988bd41
 class Clamped:
@@ -179,6 +185,7 @@ class Clamped:
 
     def query(self, batch, *, tap=None):
         return self._run('query', batch, tap)
+
 
 # %% ../nbs/20_clamps.ipynb #c3021bc4
 def clamped_loss(

@@ -7,15 +7,17 @@ __all__ = ['LAYOUT', 'find_drawings', 'decode', 'fetch']
 
 # %% ../nbs/02_drawings.ipynb #771be39e
 import io
-import numpy as np
 import re
 import zipfile
 import zlib
-from PIL import Image
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 # %% ../nbs/02_drawings.ipynb #e5f27549
 LAYOUT = 'ALPHABET/characterNN/WRITER_EXEMPLAR.png'
+
 
 # %% ../nbs/02_drawings.ipynb #06ea7220
 def find_drawings(path):
@@ -63,6 +65,7 @@ def find_drawings(path):
                 f'{file} is not a whole zip archive, perhaps cut short in a download: delete it and get it again'
             ) from e
 
+
 # %% ../nbs/02_drawings.ipynb #13a4c9bd
 def decode(png, where, size):
     "Ink [size, size] uint8 of a PNG of 105x105 with black ink on white."
@@ -80,6 +83,7 @@ def decode(png, where, size):
     raise ValueError(
         f'{where} is {shape[0]}x{shape[1]} pixels, but Omniglot has 105x105: give the original images, and size= for smaller ones'
     )
+
 
 # %% ../nbs/02_drawings.ipynb #0ffe6aba
 _home = 'https://github.com/brendenlake/omniglot/raw/master/python/'

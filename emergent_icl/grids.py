@@ -8,13 +8,15 @@ __all__ = ['MOST_POINTS', 'spell', 'grid_points', 'point_name', 'read_grid', 'wa
 # %% ../nbs/72_grids.ipynb #e2dd4c1c
 import itertools
 import math
-import numpy as np
 import shlex
-import yaml
 from dataclasses import field, fields, replace
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 from urllib.parse import quote
+
+import numpy as np
+import yaml
+
 
 # %% ../nbs/72_grids.ipynb #6a9c205e
 def _value(config, field, value):  # text, or a value as it is
@@ -56,6 +58,7 @@ def _value(config, field, value):  # text, or a value as it is
         for part in ((value.split('+') if value else []) if text else value)
     )
 
+
 # %% ../nbs/72_grids.ipynb #8fb85425
 def spell(value):  # of a field
     "A value as it stands in a grid and in the name of a folder"
@@ -77,6 +80,7 @@ def point_name(point: dict):  # {field: value}
     return ','.join(
         f'{quote(field)}={quote(spell(value), safe="+")}' for field, value in point.items()
     )
+
 
 # %% ../nbs/72_grids.ipynb #dd0948c3
 def read_grid(
@@ -125,8 +129,10 @@ def read_grid(
             raise ValueError(f'sweep: at {point_name(point)}: {error}') from None
     return grid
 
+
 # %% ../nbs/72_grids.ipynb #d25f15e7
 MOST_POINTS = 10_000  # points of a sweep
+
 
 # %% ../nbs/72_grids.ipynb #04d7d2d3
 def wandb_sweep(path):  # of a YAML file that `wandb sweep` takes

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+
 # %% ../nbs/11_hosts.ipynb #c9810ca5
 def start_hosts(
     address=None,  # `host:port` of the first process; None: found by JAX (TPU pods, Slurm, Open MPI, Kubernetes)

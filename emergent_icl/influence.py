@@ -7,12 +7,15 @@ __all__ = ['covariances', 'losses_of', 'influence', 'susceptibilities']
 
 # %% ../nbs/47_influence.ipynb #1fcb165f
 import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+
 from .core import fold
 from .sampling import Chains
+
 
 # %% ../nbs/47_influence.ipynb #eadae5c0
 def covariances(
@@ -99,6 +102,7 @@ def covariances(
         attrs=dict(sampler=sampler.kind, chains=chains, draws=draws, burn_in=burn_in),
     )
 
+
 # %% ../nbs/47_influence.ipynb #0eb86b63
 class _Both:  # equal to another with the same functions, so that nothing is compiled twice
     def __init__(self, left, right):
@@ -116,6 +120,7 @@ class _Both:  # equal to another with the same functions, so that nothing is com
             right=jnp.ravel(self.parts[1](params)).astype(jnp.float32),
         )
 
+
 # %% ../nbs/47_influence.ipynb #9d33bf63
 def losses_of(
     loss,  # `loss(params, batch) -> [B]`, or [B, tokens]
@@ -123,6 +128,7 @@ def losses_of(
 ):  # a function of the parameters
     "The losses of fixed examples, or of their tokens, as an observable: `observe(params) -> [n]` or [n x tokens]"
     return lambda params: loss(params, data).reshape(-1)
+
 
 # %% ../nbs/47_influence.ipynb #6f8cb8bc
 def influence(
@@ -166,6 +172,7 @@ def influence(
         stderr=factor * found.stderr,
         correlation=-found.correlation,
     )
+
 
 # %% ../nbs/47_influence.ipynb #145865f7
 def susceptibilities(

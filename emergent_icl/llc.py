@@ -8,14 +8,13 @@ __all__ = ['Estimate', 'estimate']
 # %% ../nbs/45_llc.ipynb #cf775cb2
 import dataclasses
 import html
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from .core import fold
-from .samplers import averaged_sgld, flat_mask, flatten, sgld
-from .sampling import Chains, check_arguments, take
+
 from emergent_icl.checks import (
     LIMITS,
     Reason,
@@ -29,6 +28,11 @@ from emergent_icl.checks import (
     spectrum,
     unfinished,
 )
+
+from .core import fold
+from .samplers import averaged_sgld, flat_mask, flatten, sgld
+from .sampling import Chains, check_arguments, take
+
 
 # %% ../nbs/45_llc.ipynb #996be561
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -101,6 +105,7 @@ class Estimate:
             ax.set(xlabel='draw', ylabel=label, xlim=(0, max(len(draws), 1)))
         fig.suptitle(self._lines()[0], fontsize=10)
         return fig
+
 
 # %% ../nbs/45_llc.ipynb #d269c335
 def estimate(
@@ -581,6 +586,7 @@ def estimate(
         settings,
         {k: float(v) for k, v in numbers.items()},
     )
+
 
 # %% ../nbs/45_llc.ipynb #3b5110d7
 def _precise(f, *args, **kwargs):

@@ -7,27 +7,30 @@ __all__ = ['sample_quickly', 'Look', 'look', 'save_look', 'open_look', 'strip', 
 
 # %% ../nbs/63_looks.ipynb #a128b1c4
 import io
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-import json
 import numpy as np
-import os
 import xarray as xr
-from PIL import Image
-from dataclasses import replace
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from pathlib import Path
-from typing import Any
+from PIL import Image
+
 from . import figures, probes, style
+from .behavior import eval_source
+from .clamps import Clamped
 from .core import Batch, fold, pytree, static
+from .experiments import ImagesConfig, RegressionConfig, from_record
 from .regression import dmmse, ridge
 from .transformer import Transformer
-from .clamps import Clamped
-from .behavior import eval_source
-from .experiments import ImagesConfig, RegressionConfig, from_record
+
 
 # %% ../nbs/63_looks.ipynb #ad89c9f1
 @pytree
@@ -75,12 +78,14 @@ class Look:
             dict(attention=jnp.stack(list(patterns.values()), 1)) if patterns else {}
         )
 
+
 # %% ../nbs/63_looks.ipynb #e2c80358
 def _choices(labels):  # [B, N+1] -> [B, C]: the context's labels and the right one, each once
     rows = [list(dict.fromkeys(row.tolist())) for row in np.asarray(labels)]
     return np.array(
         [sorted(row) + [-1] * (max(map(len, rows)) - len(row)) for row in rows], np.int32
     )
+
 
 # %% ../nbs/63_looks.ipynb #a6bc15ea
 def _known(
@@ -118,12 +123,14 @@ def _known(
         else {}
     )
 
+
 # %% ../nbs/63_looks.ipynb #343e5b2c
 sample_quickly = jax.jit(
     lambda source, key, n: source.sample(key, n),
     static_argnums=2,
     compiler_options=dict(xla_backend_optimization_level=0, xla_llvm_disable_expensive_passes=True),
 )  # a small draw: compiling is what one waits for
+
 
 # %% ../nbs/63_looks.ipynb #d0af5843
 def look(
@@ -201,6 +208,7 @@ def look(
         found['target'] = ('example', 'choice'), np.asarray(batch.y)[:n]
     return found.assign_coords(predictor=list(known)).assign_attrs(kind=kind)
 
+
 # %% ../nbs/63_looks.ipynb #88011e0b
 def save_look(
     seen,  # from `look`, of few seeds and sequences
@@ -230,6 +238,7 @@ def save_look(
         np.savez_compressed(file, **{k: v.values for k, v in small.items()}, about=head)
     os.replace(part, path)
 
+
 # %% ../nbs/63_looks.ipynb #24f47802
 def open_look(path):  # as `save_look` wrote it
     "A look from its file, for `moment` and `step_slider`; what was written beside it is in `.attrs`"
@@ -242,6 +251,7 @@ def open_look(path):  # as `save_look` wrote it
             | {k: v for k, v in about.items() if k not in ('dims', 'coords', 'attrs')},
         )
     return seen.assign({k: v.astype('float32') for k, v in seen.items() if v.dtype == np.float16})
+
 
 # %% ../nbs/63_looks.ipynb #f76c7a21
 def _tiles(patterns):  # [L, H, T, K] as one picture, with gaps
@@ -282,6 +292,7 @@ def strip(
                 clip_on=False,
             )
         )
+
 
 # %% ../nbs/63_looks.ipynb #15d5fb0f
 def _draw_answers(ax, seen, now, example):
@@ -333,6 +344,7 @@ def _draw_answers(ax, seen, now, example):
         ax.set_title('predictions' if regression else 'answers', fontsize=9, loc='left')
         ax.legend(fontsize=7, frameon=False, ncols=3, loc='upper right')
     style.tidy(ax)
+
 
 # %% ../nbs/63_looks.ipynb #5b83b4c8
 def moment(
@@ -418,6 +430,7 @@ def moment(
     fig.text(0.065, 0.95, f'step {step:,}', fontsize=13, fontweight='bold')
     fig.text(0.22, 0.955, f'seed {seed}, sequence {example}', fontsize=9, color='#555555')
     return fig
+
 
 # %% ../nbs/63_looks.ipynb #d391daaf
 _COLORS = (

@@ -6,13 +6,16 @@
 __all__ = ['MarkovChains', 'smoothed_counts', 'cross_entropy', 'entropy_rate', 'NGram']
 
 # %% ../nbs/08_markov.ipynb #cdf4c72b
+from dataclasses import field
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from dataclasses import field
 from fastcore.basics import patch
-from functools import partial
+
 from .core import TokenBatch, fold, pytree, static
+
 
 # %% ../nbs/08_markov.ipynb #12a73269
 @pytree
@@ -98,6 +101,7 @@ class MarkovChains:
         _, rest = jax.lax.scan(step, first @ V ** jnp.arange(k)[::-1], u)
         return TokenBatch(jnp.concatenate([first, rest.T], 1), matrix if fresh else None)
 
+
 # %% ../nbs/08_markov.ipynb #930c8581
 def _states(
     tokens, V, k
@@ -133,6 +137,7 @@ def smoothed_counts(
     "Predict from how often each symbol has followed the present context so far (Edelman et al. 2024, arXiv 2402.11004)"
     return _posterior_mean(jnp.asarray(inputs), n_symbols, order, concentration)
 
+
 # %% ../nbs/08_markov.ipynb #a37fb488
 @patch
 def unigram(
@@ -165,6 +170,7 @@ def bayes(
         state[..., None] < 0, 1 / self.n_symbols, jnp.asarray(self.matrix)[state]
     )  # the first tokens are uniform
 
+
 # %% ../nbs/08_markov.ipynb #fa3d9d26
 def cross_entropy(
     probs,  # [..., T, V] probabilities of the next token
@@ -196,6 +202,7 @@ def entropy_rate(
         )
     visits = np.linalg.solve(system, np.ones((*matrix.shape[:-1], 1)))[..., 0]
     return (visits * -(matrix * np.log(np.where(matrix > 0, matrix, 1))).sum(-1)).sum(-1)
+
 
 # %% ../nbs/08_markov.ipynb #a78fe6ba
 class NGram:

@@ -6,17 +6,20 @@
 __all__ = ['folder_size', 'recorded_steps', 'read_metrics', 'MetricRows']
 
 # %% ../nbs/32_metrics.ipynb #c7f72293
-import jax.numpy as jnp
 import math
-import numpy as np
 import os
 import re
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 import zarr
-from pathlib import Path
 from zarr.codecs import Crc32cCodec
-from .core import write_json
+
 from .checkpoints import Damaged, dtype_of, read_json
+from .core import write_json
+
 
 # %% ../nbs/32_metrics.ipynb #a1fa0144
 def folder_size(folder):  # in bytes; files may vanish meanwhile
@@ -41,6 +44,7 @@ def _regular(root):  # no links, only files and folders
                     f'runs: {f} is a link or a device; a run holds files and folders only'
                 )
 
+
 # %% ../nbs/32_metrics.ipynb #f8d0ae25
 def _zarr_arrays(root):
     "Names and metadata of the arrays of a Zarr group, checked before anything is read: plain numbers, no codec but a checksum, not far larger than the disk holds"
@@ -64,6 +68,7 @@ def _zarr_arrays(root):
                 )
         out[folder.name] = meta
     return out
+
 
 # %% ../nbs/32_metrics.ipynb #f445ad8c
 def recorded_steps(root):  # the steps that count
@@ -91,6 +96,7 @@ def read_metrics(root, seeds):
         except ValueError as e:
             raise Damaged(f'{root}/{name} is damaged: {e}') from None
     return xr.Dataset(data, coords=dict(seed=seeds, step=np.array(steps, int)))
+
 
 # %% ../nbs/32_metrics.ipynb #1c2239f5
 class MetricRows:

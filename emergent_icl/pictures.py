@@ -9,6 +9,7 @@ __all__ = ['attention', 'head_scores', 'heatmap', 'dial', 'sequences']
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+
 from emergent_icl.style import (
     DASHES,
     DIVERGING,
@@ -21,7 +22,9 @@ from emergent_icl.style import (
     thin_and_mean,
     tidy,
 )
+
 from .figures import bands
+
 
 # %% ../nbs/62_pictures.ipynb #c73bdffe
 def attention(
@@ -61,6 +64,7 @@ def attention(
     if title:
         fig.suptitle(title, fontsize=10)
     return fig
+
 
 # %% ../nbs/62_pictures.ipynb #b8933b91
 def head_scores(
@@ -118,6 +122,7 @@ def head_scores(
         fig.suptitle(title, fontsize=10, x=0.01, ha='left')
     return fig
 
+
 # %% ../nbs/62_pictures.ipynb #8dd3d124
 def heatmap(
     values,  # two dimensions, whose names and coordinates stand at the axes
@@ -172,6 +177,7 @@ def heatmap(
     if title:
         ax.set_title(title, fontsize=10, loc='left')
     return fig
+
 
 # %% ../nbs/62_pictures.ipynb #60c0e170
 def dial(
@@ -248,6 +254,7 @@ def dial(
     if title:
         fig.suptitle(title, fontsize=10, x=0.01, ha='left')
     return fig
+
 
 # %% ../nbs/62_pictures.ipynb #a17e024d
 def sequences(

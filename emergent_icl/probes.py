@@ -6,22 +6,26 @@
 __all__ = ['of', 'over_run', 'evaluate']
 
 # %% ../nbs/39_probes.ipynb #2646bd47
-import jax
-import jax.numpy as jnp
 import json
-import numpy as np
-import xarray as xr
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from flax import nnx
 from functools import lru_cache, partial
-from jax.sharding import NamedSharding, PartitionSpec as P
-from tqdm.auto import tqdm
 from typing import Any
-from .sharding import over_replicas, replica_mesh
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from flax import nnx
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from tqdm.auto import tqdm
+
 from .behavior import mode_probes
-from .program import fill_model
 from .experiments import from_record
+from .program import fill_model
+from .sharding import over_replicas, replica_mesh
+
 
 # %% ../nbs/39_probes.ipynb #5df81f9b
 class _Same:  # a thing that is equal to itself alone, so that anything may stand in the key of a compiled program
@@ -33,6 +37,7 @@ class _Same:  # a thing that is equal to itself alone, so that anything may stan
 
     def __eq__(self, other):
         return isinstance(other, _Same) and self.thing is other.thing
+
 
 # %% ../nbs/39_probes.ipynb #f391a24f
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class _Frame:  # probes without their arrays
                 )
         return {key: dims[key] for key in shapes}, coords
 
+
 # %% ../nbs/39_probes.ipynb #162723c4
 def _name(probe):
     return getattr(probe, '__name__', type(probe).__name__)
@@ -145,6 +151,7 @@ def _frame(probe, who):
 def _of(frame, graph, arrays, state):
     return frame(arrays, nnx.merge(graph, state))
 
+
 # %% ../nbs/39_probes.ipynb #6a3e8f4a
 def of(
     model,  # an `nnx.Module`, which is asked in evaluation mode and left as it is; or any object that the probe can ask
@@ -161,6 +168,7 @@ def of(
         row = jax.jit(lambda arrays: frame(arrays, model))(arrays)
     dims, coords = frame.axes(arrays, {key: value.shape for key, value in row.items()})
     return xr.Dataset({key: (dims[key], np.asarray(value)) for key, value in row.items()}, coords)
+
 
 # %% ../nbs/39_probes.ipynb #7eca739b
 @lru_cache(maxsize=8)  # the same function for the same configuration: nothing is compiled twice
@@ -193,6 +201,7 @@ def _chosen(asked, there, what, run):
             )
         )
     return asked
+
 
 # %% ../nbs/39_probes.ipynb #998b0d3e
 def _sequence_of(what):  # a source or a batch: what one of its sequences is, in words
@@ -228,6 +237,7 @@ def _explain(
             raise ValueError(
                 f'over_run: {_name(probe)} looks at a {seen}, and the models of {run.folder} were trained on a {trained}: give it a source or batch of that kind ({type(error).__name__}: {str(error).splitlines()[0][:200]})'
             ) from error
+
 
 # %% ../nbs/39_probes.ipynb #3ea0086e
 def over_run(
@@ -306,6 +316,7 @@ def over_run(
     return xr.Dataset(
         values, dict(coords, seed=seeds, step=steps), dict(config=json.dumps(run.config))
     )
+
 
 # %% ../nbs/39_probes.ipynb #2748af28
 def evaluate(

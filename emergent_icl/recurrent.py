@@ -6,14 +6,17 @@
 __all__ = ['GATES', 'RecurrentConfig', 'RecurrentLayer', 'Recurrent', 'n_parameters', 'match_width']
 
 # %% ../nbs/14_recurrent.ipynb #8fc43706
+from dataclasses import dataclass, field, replace
+
 import jax
 import jax.numpy as jnp
-from dataclasses import dataclass, field, replace
 from flax import nnx
+
 from .sharding import constrain, documented, named
 
 # %% ../nbs/14_recurrent.ipynb #d6f25548
 GATES = dict(lstm=4, gru=3, rnn=1)  # kind of cell: vectors that are computed from its input
+
 
 # %% ../nbs/14_recurrent.ipynb #bb9ff3f2
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class RecurrentConfig:
                 f'RecurrentConfig: tied_output needs hidden={self.hidden} to equal width={self.width}'
             )
 
+
 # %% ../nbs/14_recurrent.ipynb #94f2f191
 def _lstm(gates_BGM, carry, recurrent):
     h, c = carry
@@ -68,6 +72,7 @@ def _gru(gates_BGM, carry, recurrent):
     z, r = jnp.moveaxis(jax.nn.sigmoid(gates_BGM[:, :2] + recurrent(h, slice(0, 2))), 1, 0)
     a = jnp.tanh(gates_BGM[:, 2] + recurrent(r * h, slice(2, 3))[:, 0])
     return ((1 - z) * h + z * a,)
+
 
 # %% ../nbs/14_recurrent.ipynb #24560b9f
 @documented
@@ -117,6 +122,7 @@ class RecurrentLayer(nnx.Module):
         start = (jnp.zeros((B, M), c.dtype),) * (2 if c.kind == 'lstm' else 1)
         h_TBM = jax.lax.scan(step, start, gates_TBGM)[1]
         return jnp.moveaxis(h_TBM, 0, 1)
+
 
 # %% ../nbs/14_recurrent.ipynb #fe75f801
 @documented
@@ -174,6 +180,7 @@ class Recurrent(nnx.Module):
     def query(self, batch):  # of the kind that the encoder reads
         "The last of these predictions alone, [B, V]"
         return self._logits(batch, query_only=True)[:, 0]
+
 
 # %% ../nbs/14_recurrent.ipynb #a43dfb33
 def n_parameters(build):  # `build() -> module`

@@ -6,14 +6,17 @@
 __all__ = ['RegressionBatch', 'LinearRegression', 'check_arguments', 'ridge', 'ridge_loss', 'dmmse']
 
 # %% ../nbs/07_regression.ipynb #a2b22234
-import jax
-import jax.numpy as jnp
 import math
-import numpy as np
 from dataclasses import replace
 from functools import lru_cache, partial
 from numbers import Integral, Real
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
 from .core import fold, pytree, static
+
 
 # %% ../nbs/07_regression.ipynb #30762ae9
 @pytree
@@ -30,6 +33,7 @@ class RegressionBatch:
     def __repr__(self):
         return f'RegressionBatch({len(self)} sequences, {self.x.shape[-2]} examples, dimension {self.x.shape[-1]})'
 
+
 # %% ../nbs/07_regression.ipynb #d94dd5c7
 @partial(jax.jit, static_argnums=2)
 def _tasks(root, index, dim):  # [len(index), dim]
@@ -44,6 +48,7 @@ _ALLOWED = dict(
     task_seed=(Integral, 0, 2**32 - 1),
     x_scale=(Real, 1e-15, 1e15),
 )
+
 
 # %% ../nbs/07_regression.ipynb #3212dee7
 @pytree
@@ -117,6 +122,7 @@ class LinearRegression:
             x, (x * w[:, None]).sum(-1) + noise, w
         )  # no matrix product: accelerators would round it to TF32
 
+
 # %% ../nbs/07_regression.ipynb #ac7bb454
 def check_arguments(x, y, noise_variance, tasks=None):
     x, y = jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
@@ -131,6 +137,7 @@ def check_arguments(x, y, noise_variance, tasks=None):
     ):
         raise ValueError(f'noise_variance={noise_variance}: must be finite, 0 or more')
     return x, y, jnp.asarray(noise_variance, jnp.float32)
+
 
 # %% ../nbs/07_regression.ipynb #7e8b38b5
 @jax.jit
@@ -170,6 +177,7 @@ def ridge(
     "The Bayes-optimal prediction for w ~ N(0, I) from every prefix; raises `ValueError` for shapes that do not fit and a negative variance. Raventós et al. 2023, section 2 («Ridge»)"
     return _ridge(*check_arguments(x, y, noise_variance))
 
+
 # %% ../nbs/07_regression.ipynb #3e6252fa
 @lru_cache(maxsize=8)
 def _quadrature(
@@ -207,6 +215,7 @@ def _shrinkage(D, n, c):  # E tr (I + c X'X)^-1 for X [n, D] standard normal, to
         A, slope = border(A, p.sum(0)), border(slope, gp.sum(0))
     return D - m + np.trace(np.linalg.solve(A, slope)) / 2
 
+
 # %% ../nbs/07_regression.ipynb #280985c8
 def ridge_loss(
     task: LinearRegression,  # `dim`, `n_examples`, `noise_variance` and `x_scale` are used; `n_tasks` is not: the average is over Gaussian tasks
@@ -216,6 +225,7 @@ def ridge_loss(
     return np.array(
         [v + s * _shrinkage(task.dim, n, s / v if v else math.inf) for n in range(task.n_examples)]
     )
+
 
 # %% ../nbs/07_regression.ipynb #dfaa68c0
 @partial(jax.jit, static_argnames='block_size')
@@ -249,6 +259,7 @@ def _dmmse(x, y, tasks, noise_variance, block_size):
         return total / mass
 
     return predict(x, y, noise_variance)
+
 
 # %% ../nbs/07_regression.ipynb #45267784
 def dmmse(

@@ -9,12 +9,8 @@ __all__ = ['log', 'remotes', 'describe', 'Writer', 'Run', 'open', 'ls']
 import datetime
 import fcntl
 import html
-import jax
-import jax.numpy as jnp
 import json
 import logging
-import numpy as np
-import pandas as pd
 import platform
 import re
 import shutil
@@ -22,10 +18,15 @@ import subprocess
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from fastcore.basics import AttrDict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from .core import write_json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from fastcore.basics import AttrDict
+
 from emergent_icl.checkpoints import (
     Busy,
     Damaged,
@@ -39,10 +40,13 @@ from emergent_icl.checkpoints import (
     save,
     saved_steps,
 )
+
+from .core import write_json
 from .metrics import MetricRows, folder_size, read_metrics, recorded_steps
 
 # %% ../nbs/34_runs.ipynb #891b2a69
 log = logging.getLogger(__name__)
+
 
 # %% ../nbs/34_runs.ipynb #d5bb2466
 def _commit():  # of the package, if it is a checkout, else of the working directory
@@ -69,6 +73,7 @@ def _version(name):
         return version(name)
     except PackageNotFoundError:
         return None
+
 
 # %% ../nbs/34_runs.ipynb #8c02a30f
 def describe(
@@ -111,6 +116,7 @@ def describe(
         id=uuid.uuid4().hex,
     )
 
+
 # %% ../nbs/34_runs.ipynb #a8557087
 def _flat(tree, prefix=''):  # {'model.width': 64, …}
     if not isinstance(tree, dict) or not tree:
@@ -120,6 +126,7 @@ def _flat(tree, prefix=''):  # {'model.width': 64, …}
         for name, value in tree.items()
         for k, v in _flat(value, f'{prefix}.{name}' if prefix else str(name)).items()
     }
+
 
 # %% ../nbs/34_runs.ipynb #8184befc
 def _check_info(folder, info):  # what `describe` made, read back
@@ -133,6 +140,7 @@ def _check_info(folder, info):  # what `describe` made, read back
         raise Damaged(
             f'{folder}/config.json is no record of a run: {", ".join(wrong or ["seeds"])} missing or of the wrong kind'
         )
+
 
 # %% ../nbs/34_runs.ipynb #eed8d50c
 remotes = {}  # scheme such as 's3' -> (opener, mirror); filled by importing `emergent_icl.stores`
@@ -150,6 +158,7 @@ def _remote(url):
             )
         )
     return remotes[scheme]
+
 
 # %% ../nbs/34_runs.ipynb #84ea1b48
 class Writer:
@@ -489,6 +498,7 @@ class Writer:
                 raise
             log.error('%s', e)  # the error that ended the block matters more
 
+
 # %% ../nbs/34_runs.ipynb #9fb40355
 class Run:
     "A run on disk, read-only"
@@ -589,6 +599,7 @@ class Run:
             for k, v in self._about().items()
         )
         return f'<table>{rows}</table>'
+
 
 # %% ../nbs/34_runs.ipynb #1416d772
 def open(

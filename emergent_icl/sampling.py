@@ -7,14 +7,17 @@ __all__ = ['take', 'advance', 'check_arguments', 'Chains', 'sample']
 
 # %% ../nbs/43_sampling.ipynb #ee8de7ef
 import dataclasses
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from functools import partial
 from jax.flatten_util import ravel_pytree
+
 from .core import fold
 from .samplers import flat_mask, flatten
+
 
 # %% ../nbs/43_sampling.ipynb #618d77d8
 def _indices(key, size, n):
@@ -43,6 +46,7 @@ def _example_losses(loss, params, data, size):
     )
     return jax.lax.map(one, _blocks(data, size)[0]).reshape(-1)[: jax.tree.leaves(data)[0].shape[0]]
 
+
 # %% ../nbs/43_sampling.ipynb #ab91a2b3
 @partial(jax.jit, static_argnames=('loss', 'size'))
 def _full_gradient(loss, params, data, size):
@@ -59,8 +63,10 @@ def _full_gradient(loss, params, data, size):
     )
     return g / jax.tree.leaves(data)[0].shape[0]
 
+
 # %% ../nbs/43_sampling.ipynb #a3e51092
 _SETTINGS = ('step_size', 'nbeta', 'localization')
+
 
 # %% ../nbs/43_sampling.ipynb #96e9d86f
 @partial(
@@ -184,6 +190,7 @@ def advance(
 
     return jax.lax.fori_loop(0, m, body, (states, moments, buffers))
 
+
 # %% ../nbs/43_sampling.ipynb #c83741f2
 def check_arguments(
     loss, params, data, chains, batch_size, mask
@@ -221,6 +228,7 @@ def check_arguments(
             raise ValueError(
                 f'mask: an array of shape {np.shape(m)} stands where the parameter has {np.shape(p)}'
             )
+
 
 # %% ../nbs/43_sampling.ipynb #62799e4e
 class Chains:
@@ -355,6 +363,7 @@ class Chains:
             parts.append(jax.tree.map(lambda a: np.swapaxes(np.asarray(a)[:m], 0, 1), out))
             self.t += m
         return jax.tree.map(lambda *a: np.concatenate(a, 1), *parts) if parts else {}
+
 
 # %% ../nbs/43_sampling.ipynb #8c902f09
 def sample(

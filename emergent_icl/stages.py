@@ -6,11 +6,14 @@
 __all__ = ['stages']
 
 # %% ../nbs/51_stages.ipynb #a5fa731b
-import numpy as np
 import time
+
+import numpy as np
 import xarray as xr
 from scipy import stats
+
 from .trajectories import first_positive, log_time
+
 
 # %% ../nbs/51_stages.ipynb #8b349806
 def _lines(time, y, floor):
@@ -48,6 +51,7 @@ def _lines(time, y, floor):
         w.sum(),
     )
 
+
 # %% ../nbs/51_stages.ipynb #5a5cb17c
 def _segment(cost, most, least):  # [C, C] cost of a piece from i to j
     "Least cost of 1 … `most` pieces, and `cuts(K)`: where pieces 2 … K begin"
@@ -68,6 +72,7 @@ def _segment(cost, most, least):  # [C, C] cost of a piece from i to j
         return out[::-1]
 
     return np.array([b[-1] for b in best]), cuts
+
 
 # %% ../nbs/51_stages.ipynb #6a95b046
 def stages(

@@ -17,10 +17,12 @@ import shutil
 import threading
 import time
 from pathlib import Path
+
 from . import checkpoints, runs
 
 # %% ../nbs/33_stores.ipynb #b6d37834
 log = logging.getLogger(__name__)
+
 
 # %% ../nbs/33_stores.ipynb #ca7166fa
 class OtherRun(RuntimeError):
@@ -46,6 +48,7 @@ def url(name):  # an address, or a bare name
             f'stores: {name!r} is no address such as s3://bucket/run; for bare names set EMERGENT_ICL_STORE=s3://bucket'
         )
     return f'{base.rstrip("/")}/{name}'
+
 
 # %% ../nbs/33_stores.ipynb #0d15cbbc
 def filesystem(address):  # -> fsspec filesystem, path without the scheme
@@ -81,6 +84,7 @@ def _remote_names(fs, root):  # {'params/20/manifest.json': bytes}
     }
     return {name: size for name, size in names.items() if _OURS.fullmatch(name)}
 
+
 # %% ../nbs/33_stores.ipynb #a38d0dca
 def _checkpoint_names(folder):  # finished ones, manifest last
     out = []
@@ -101,6 +105,7 @@ def _checkpoint_names(folder):  # finished ones, manifest last
 def _mark(file):  # changes whenever the file does
     stat = file.stat()
     return stat.st_size, stat.st_mtime_ns
+
 
 # %% ../nbs/33_stores.ipynb #11f80c58
 def _recall(fs, root, folder):  # what an earlier process has sent already
@@ -132,6 +137,7 @@ def _recall(fs, root, folder):  # what an earlier process has sent already
                 pass  # removed meanwhile
     return sent
 
+
 # %% ../nbs/33_stores.ipynb #ce5c78d0
 def _pending(
     folder, sent
@@ -158,6 +164,7 @@ def _pending(
             marked.append((name, mark))
     return marked, index, [name for name in sent if name not in names]
 
+
 # %% ../nbs/33_stores.ipynb #655eb3f5
 def _pass(fs, root, folder, sent):
     todo, index, gone = _pending(folder, sent)
@@ -177,6 +184,7 @@ def _pass(fs, root, folder, sent):
         except FileNotFoundError:
             pass
         del sent[name]
+
 
 # %% ../nbs/33_stores.ipynb #cf59ce0c
 class Mirror:
@@ -272,6 +280,7 @@ class Mirror:
                 self.folder,
             )
 
+
 # %% ../nbs/33_stores.ipynb #c4b3d328
 def share(
     folder,  # of a run
@@ -304,6 +313,7 @@ def _repo(address):  # ('user/repo', 'run')
     if not user or not repo:
         raise ValueError(f'stores: {address} must be hf://user/repo or hf://user/repo/run')
     return f'{user}/{repo}', '/'.join(path)
+
 
 # %% ../nbs/33_stores.ipynb #1a0bdbb6
 def _pull(address, folder, patterns):
@@ -345,6 +355,7 @@ def _pull(address, folder, patterns):
         if str(manifest.relative_to(folder)) not in names:
             manifest.unlink()
 
+
 # %% ../nbs/33_stores.ipynb #92c2378c
 def fetch(
     address: str,  # of a run
@@ -369,6 +380,7 @@ def fetch(
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     return folder
+
 
 # %% ../nbs/33_stores.ipynb #889b4a11
 def open(

@@ -8,6 +8,7 @@ __all__ = ['bell', 'plans', 'pen_weights', 'execute', 'ink']
 # %% ../nbs/01_strokes.ipynb #8200a744
 import numpy as np
 
+
 # %% ../nbs/01_strokes.ipynb #e7e74f16
 def _uniform(words):
     return (words >> np.uint64(11)) * 2.0**-53
@@ -22,6 +23,7 @@ def _turn(x, y, h):
     "Rotate by 2 atan(h): a rotation without sine or cosine."
     c, s = (1 - h * h) / (1 + h * h), 2 * h / (1 + h * h)
     return c * x - s * y, s * x + c * y
+
 
 # %% ../nbs/01_strokes.ipynb #ded9ae60
 _kinds = np.array(
@@ -41,6 +43,7 @@ _kinds = np.array(
 
 
 _sharp = np.arange(len(_kinds)) >= 7
+
 
 # %% ../nbs/01_strokes.ipynb #3327d102
 def plans(words):
@@ -87,6 +90,7 @@ def plans(words):
     scale = (0.42 + 0.34 * u[:, 0, 8:10]) / np.maximum(extent, 0.4 * extent.max(1, keepdims=True))
     return (p - ((low + high) / 2)[:, None, None]) * scale[:, None, None], drawn, _sharp[kind]
 
+
 # %% ../nbs/01_strokes.ipynb #29eae6a8
 def pen_weights(n):
     "Weights [n, 6] of a stroke's points at n moments of the pen: on the smooth curve through them, and on straight lines."
@@ -108,6 +112,7 @@ def pen_weights(n):
     straight[rows, k], straight[rows, k + 1] = 1 - f, f
     return smooth[:, 1:7], straight
 
+
 # %% ../nbs/01_strokes.ipynb #376f1d7d
 def execute(p, drawn, z):
     "Points [m, 4, 6, 2] as a hand draws them, given bell-shaped numbers z [m, 30]; returns x and y, each [m, 4, 6]."
@@ -126,6 +131,7 @@ def execute(p, drawn, z):
             :, None, None
         ]
     return x, y
+
 
 # %% ../nbs/01_strokes.ipynb #e70e464e
 def ink(x, y, drawn, size):

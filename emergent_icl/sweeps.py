@@ -7,23 +7,26 @@ __all__ = ['program_groups', 'sweep', 'sweep_results', 'final_metrics', 'sweep_t
 
 # %% ../nbs/73_sweeps.ipynb #15549846
 import importlib
-import jax
 import json
 import logging
 import math
-import numpy as np
 import os
-import pandas as pd
 import re
 import shlex
-import xarray as xr
 from dataclasses import asdict, field, fields, replace
-from flax import nnx
 from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+from flax import nnx
+
 from . import checkpoints, core, runs, stores
 from .behavior import named_probes
-from .training import MAY_CHANGE, fit_together
 from .grids import MOST_POINTS, grid_points, point_name, read_grid, spell
+from .training import MAY_CHANGE, fit_together
+
 
 # %% ../nbs/73_sweeps.ipynb #01ca21e9
 def _alike(config):  # what runs must share to be one program
@@ -65,6 +68,7 @@ def program_groups(
         for k in range(0, len(group), together or len(group))
     ]
 
+
 # %% ../nbs/73_sweeps.ipynb #969978e4
 _log = logging.getLogger(__name__)
 
@@ -86,6 +90,7 @@ def _done(config, folder):
         for k, v in _as_json(config).items()
         if k not in (*MAY_CHANGE, 'schedule_steps')
     )
+
 
 # %% ../nbs/73_sweeps.ipynb #938de7f1
 class _Job:
@@ -117,6 +122,7 @@ class _Job:
                 '%s; the sweep goes on without %s', error, ', '.join(f.name for f in folders)
             )
 
+
 # %% ../nbs/73_sweeps.ipynb #15737d4f
 def _agree(folder, base, grid):  # raises ValueError for a folder of another sweep
     if not (folder / 'sweep.json').exists():
@@ -144,6 +150,7 @@ def _agree(folder, base, grid):  # raises ValueError for a folder of another swe
         raise ValueError(
             f'sweep: {folder} also holds {"; ".join(f"{k}={spell(v[0])}" for k, v in lost.items() if v)}: a grid can only grow; take another folder'
         )
+
 
 # %% ../nbs/73_sweeps.ipynb #11d27424
 def sweep(
@@ -211,6 +218,7 @@ def sweep(
             job()
     return sweep_results(folder)
 
+
 # %% ../nbs/73_sweeps.ipynb #a10494b1
 def _share_sweep(folder, store):  # the address; a store that fails does not stop the sweep
     from emergent_icl import stores
@@ -221,6 +229,7 @@ def _share_sweep(folder, store):  # the address; a store that fails does not sto
     except Exception as error:
         _log.warning('sweep: %s does not take sweep.json: %s', address, str(error)[:200])
     return address
+
 
 # %% ../nbs/73_sweeps.ipynb #75878546
 def _read_sweep(folder, held=None):  # held: the content, if it is here already
@@ -235,6 +244,7 @@ def _read_sweep(folder, held=None):  # held: the content, if it is here already
     if math.prod(map(len, grid.values())) > MOST_POINTS:
         raise ValueError(f'sweep: {folder}/sweep.json claims more than {MOST_POINTS:,} points')
     return held
+
 
 # %% ../nbs/73_sweeps.ipynb #bb78316b
 def sweep_results(
@@ -283,6 +293,7 @@ def sweep_results(
         config=json.dumps(held['config']), grid=json.dumps(grid)
     )
 
+
 # %% ../nbs/73_sweeps.ipynb #a18ebd18
 def final_metrics(results):  # from `sweep_results`
     "Metrics at the last step of each run, a list of dicts: `point`, `step`, and for each metric its numbers by seed"
@@ -306,6 +317,7 @@ def final_metrics(results):  # from `sweep_results`
             )
         )
     return rows
+
 
 # %% ../nbs/73_sweeps.ipynb #0eebb6e9
 def sweep_table(rows):  # from `final_metrics`
@@ -332,6 +344,7 @@ def sweep_table(rows):  # from `final_metrics`
     return (table if table['lost'].any() else table.drop(columns='lost')).to_string(
         index=False, float_format='{:.4g}'.format
     )
+
 
 # %% ../nbs/73_sweeps.ipynb #7eb36164
 def _submit(jobs, folder, cluster, options):
@@ -366,6 +379,7 @@ def _submit(jobs, folder, cluster, options):
         raise RuntimeError(
             f'sweep: job {failed[0].job_id} ({len(failed)} of {len(sent)}) failed, see {failed[0].paths.stderr}; the same call goes on with what is not done: {str(failed[0].exception()).strip()[-300:]}'
         )
+
 
 # %% ../nbs/73_sweeps.ipynb #fc382e2e
 def sky_task(

@@ -7,8 +7,10 @@ __all__ = ['live_curve', 'tensorboard', 'wandb', 'every']
 
 # %% ../nbs/35_tracking.ipynb #864faba0
 import importlib
+
 import matplotlib.pyplot as plt
 import numpy as np
+
 
 # %% ../nbs/35_tracking.ipynb #0bbe0444
 def _need(module):
@@ -28,6 +30,7 @@ def _numbers(row):  # one name for each seed, and the mean
         for at, v in [*((f'seed{s}', v) for s, v in enumerate(values)), ('mean', np.mean(values))]
     }
     return {name: v for name, v in flat.items() if np.isfinite(v)}
+
 
 # %% ../nbs/35_tracking.ipynb #f07d9ea4
 class live_curve:
@@ -60,6 +63,7 @@ class live_curve:
             self.display = display(self.figure(), display_id=True)
         else:
             self.display.update(self.figure())
+
 
 # %% ../nbs/35_tracking.ipynb #f4e2cf79
 def tensorboard(folder):  # where event files go

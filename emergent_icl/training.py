@@ -9,25 +9,28 @@ __all__ = ['MAY_CHANGE', 'Trained', 'train', 'Stopped', 'fit_together', 'fit']
 import builtins
 import contextlib
 import hashlib
-import jax
 import json
 import logging
-import numpy as np
 import os
 import signal
 import threading
 import time
-import xarray as xr
 from dataclasses import asdict, dataclass, replace
-from flax import nnx
 from functools import partial
 from pathlib import Path
+
+import jax
+import numpy as np
+import xarray as xr
+from flax import nnx
 from scipy import stats
 from tqdm.auto import tqdm
+
 from . import runs
-from .sharding import check_divides, replica_mesh
 from .optim import TrainingConfig, make_schedule, query_loss
-from .program import Machine, STATE_FIELDS, by_path, global_norm, named_leaves
+from .program import STATE_FIELDS, Machine, by_path, global_norm, named_leaves
+from .sharding import check_divides, replica_mesh
+
 
 # %% ../nbs/37_training.ipynb #f32c8993
 def _drive(machine, own, done, tally, keepers, rows_at, saves_at, progress, halt=lambda: False):
@@ -116,6 +119,7 @@ def _drive(machine, own, done, tally, keepers, rows_at, saves_at, progress, halt
                     return own, done
     return own, done
 
+
 # %% ../nbs/37_training.ipynb #53f96f2c
 def _report_dead(machine, own, dead, losses, norms, start, keepers, fatal):
     for r in dead:
@@ -133,6 +137,7 @@ def _report_dead(machine, own, dead, losses, norms, start, keepers, fatal):
                 * (machine.config.on_nonfinite == 'stop')
             )
         logging.getLogger(__name__).warning(text)
+
 
 # %% ../nbs/37_training.ipynb #5a4acbcd
 @dataclass(frozen=True)
@@ -158,6 +163,7 @@ class Trained:
             ),
         )
 
+
 # %% ../nbs/37_training.ipynb #c1414310
 class _InMemory:
     name = ''
@@ -178,6 +184,7 @@ class _InMemory:
 
     def last_good(self, step):
         return ''
+
 
 # %% ../nbs/37_training.ipynb #8e1afa24
 def train(
@@ -228,6 +235,7 @@ def train(
     )
     return Trained(own['params'], metrics, config, machine.graphdef, own['stats'], own['counters'])
 
+
 # %% ../nbs/37_training.ipynb #c26b5e82
 class Stopped(KeyboardInterrupt):
     "The run was asked to stop; everything is saved, and the same call goes on from there"
@@ -257,6 +265,7 @@ def _signals():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
 
 # %% ../nbs/37_training.ipynb #59881b3b
 class _OnDisk:
@@ -293,6 +302,7 @@ def _digest(tree):
             mark.update(np.ascontiguousarray(leaf))
     return mark.hexdigest()[:16]
 
+
 # %% ../nbs/37_training.ipynb #d1d67301
 MAY_CHANGE = (
     'steps_per_call',
@@ -302,6 +312,7 @@ MAY_CHANGE = (
     'mesh_data',
     'mesh_model',
 )  # when a run goes on
+
 
 # %% ../nbs/37_training.ipynb #5e5561f5
 def fit_together(
@@ -367,6 +378,7 @@ def fit_together(
         if members:
             _fit_members(members, progress, devices, asked)
     return [runs.open(folder) for folder in folders]
+
 
 # %% ../nbs/37_training.ipynb #7b31bbd5
 def _fit_members(members, progress, devices, asked):
@@ -442,6 +454,7 @@ def _fit_members(members, progress, devices, asked):
         raise Stopped(
             f'stopped at step {done:,} of {config.steps:,}; saved in {", ".join(str(k.writer.folder) for k in keepers)}: the same command goes on from there'
         )
+
 
 # %% ../nbs/37_training.ipynb #b0693c26
 def fit(

@@ -6,15 +6,18 @@
 __all__ = ['composition', 'Composition', 'Weights', 'Curvature']
 
 # %% ../nbs/22_weights.ipynb #2e3018ed
+from dataclasses import field
+from typing import Any, Callable
+
 import jax
 import jax.numpy as jnp
-from dataclasses import field
 from flax import nnx
 from jax.flatten_util import ravel_pytree
-from typing import Any, Callable
-from .core import fold, pytree, static
+
 from .clamps import Clamped
+from .core import fold, pytree, static
 from .heads import OnData
+
 
 # %% ../nbs/22_weights.ipynb #dfcc858f
 def _gram_root(w):
@@ -37,6 +40,7 @@ def composition(
     return norm(first_v, first_o @ left, right) / (
         norm(first_v, eye, transposed) * norm(left, eye, right)
     )
+
 
 # %% ../nbs/22_weights.ipynb #e578d9c5
 @pytree
@@ -72,9 +76,11 @@ class Composition:
             for part, value in scores.items()
         }
 
+
 # %% ../nbs/22_weights.ipynb #9771e769
 def _singular(matrix):
     return jnp.linalg.svd(matrix.astype(jnp.float32), compute_uv=False)
+
 
 # %% ../nbs/22_weights.ipynb #c4994ae6
 @pytree
@@ -155,6 +161,7 @@ class Weights:
                 position_singular_values=_singular(table_PD),
             )
         return out
+
 
 # %% ../nbs/22_weights.ipynb #fab03a26
 @pytree

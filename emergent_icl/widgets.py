@@ -12,21 +12,24 @@ import html
 import importlib
 import io
 import itertools
-import jax
-import jax.numpy as jnp
 import json
-import numpy as np
-from PIL import Image
 from dataclasses import field, replace
 from functools import lru_cache
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from pathlib import Path
+from PIL import Image
+
 from . import style
-from .splits import alias_table
-from .sequences import Bursty
 from .looks import moment, picture, sample_quickly, strip
+from .sequences import Bursty
+from .splits import alias_table
+
 
 # %% ../nbs/64_widgets.ipynb #f62787da
 def _ipywidgets(who):
@@ -36,6 +39,7 @@ def _ipywidgets(who):
         raise ImportError(
             f"{who}: ipywidgets cannot be imported ({e}); it comes with: pip install 'emergent-icl[notebooks]'. Pages without a kernel are made by `export_html`, which does not need it"
         ) from None
+
 
 # %% ../nbs/64_widgets.ipynb #cc6c2da0
 def step_slider(seen):  # from `look`
@@ -87,6 +91,7 @@ def step_slider(seen):  # from `look`
     box.controls = dict(step=step, seed=seed, example=example, play=play, image=image)
     return box
 
+
 # %% ../nbs/64_widgets.ipynb #ace1cfc2
 _SCRIPT = """(function () {
   const root = document.getElementById(ROOT), data = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
@@ -123,6 +128,7 @@ def _sheet(
         sheet.paste(image, (i % n * w, i // n * h))
     sheet.save(file, 'PNG', optimize=True)
     return file.getvalue(), n
+
 
 # %% ../nbs/64_widgets.ipynb #a534e009
 def export_html(
@@ -185,6 +191,7 @@ def export_html(
         )
     return text
 
+
 # %% ../nbs/64_widgets.ipynb #b27e88b9
 def thinned(
     split,  # from `split_classes`
@@ -210,6 +217,7 @@ def thinned(
         threshold=split.threshold.at[first : first + n].set(threshold),
         alias=split.alias.at[first : first + n].set(alias),
     )
+
 
 # %% ../nbs/64_widgets.ipynb #6b993ea6
 def data_figure(
@@ -286,6 +294,7 @@ def data_figure(
         return fig
 
     return draw
+
 
 # %% ../nbs/64_widgets.ipynb #4a2309d9
 def data_dials(split):  # as for `data_figure`
