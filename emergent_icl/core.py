@@ -15,6 +15,8 @@ __all__ = [
     'Experiment',
     'require',
     'needs',
+    'require_whole',
+    'require_number',
     'leaf_name',
     'named_leaves',
     'replacing',
@@ -26,6 +28,8 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import math
+import numbers
 import os
 import zlib
 from pathlib import Path
@@ -48,6 +52,7 @@ def concrete(*values) -> bool:
         or hasattr(value, 'shape')
         and hasattr(value, '__array__')
         and not isinstance(value, jax.core.Tracer)
+        and getattr(value, 'is_fully_addressable', True)  # not on other hosts
         for value in jax.tree.leaves(values)
     )
 
@@ -63,6 +68,7 @@ def pytree(cls):  # a class with annotated fields
 
     if check:
         cls.__post_init__ = checked
+    cls.__no_type_check__ = True  # its fields are not always arrays, for the same reason
     cls = dataclasses.dataclass(frozen=True, repr='__repr__' not in vars(cls))(cls)
     fields = dataclasses.fields(cls)
     arrays = [f for f in fields if not f.metadata.get('static')]
@@ -198,6 +204,35 @@ def needs(
         return importlib.import_module(package)
     except ImportError as error:
         raise ImportError(f"{package}: {error}; pip install 'emergent-icl[{extra}]'") from None
+
+
+# %% ../nbs/00_core.ipynb #455bddc0
+def require_whole(
+    owner: str,  # the class or function that refuses
+    least: int = 0,  # smallest number that is allowed
+    most: int | None = None,  # largest one; `None`: no limit
+    **values,  # the arguments, by name
+):
+    "Refuse what is not a whole number in a range"
+    limit = f'of {least} or more' if most is None else f'from {least} to {most}'
+    for field, value in values.items():
+        ok = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        ok = ok and least <= value and (most is None or value <= most)
+        require(ok, owner, field, value, f'a whole number {limit}')
+
+
+def require_number(
+    owner: str,  # the class or function that refuses
+    least: float = 0.0,  # smallest number that is allowed
+    most: float = math.inf,  # largest one
+    **values,  # the arguments, by name
+):
+    "Refuse what is not a finite number in a range"
+    limit = f'of {least:g} or more' if most == math.inf else f'from {least:g} to {most:g}'
+    for field, value in values.items():
+        ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        ok = ok and least <= value <= most and math.isfinite(value)
+        require(ok, owner, field, value, f'a finite number {limit}')
 
 
 # %% ../nbs/00_core.ipynb #87832c28
