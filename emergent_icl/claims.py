@@ -2134,7 +2134,6 @@ def _train(configs, folder, progress, devices):  # {arm: configuration}; folders
         try:
             fit_together(
                 *map(list, zip(*members)),
-                [named_probes(c) for c, _ in members],
                 progress=progress,
                 devices=devices,
             )

@@ -602,7 +602,6 @@ class Train:
             run = training.fit(
                 config,
                 folder,
-                probes=behavior.named_probes(config),
                 on_metrics=tracking.every(*sinks),
                 store=self.store,
             )

@@ -10,12 +10,14 @@ __all__ = [
     'KINDS',
     'RunConfig',
     'ImagesConfig',
+    'CircuitsConfig',
     'RegressionConfig',
     'LanguageConfig',
     'from_record',
+    'experiment_of',
     'load_model',
+    'exact',
     'loss_of',
-    'CircuitsConfig',
 ]
 
 # %% ../nbs/38_experiments.ipynb #0eb2df09
@@ -65,6 +67,7 @@ ARCHITECTURES = 'transformer', 'lstm', 'gru', 'rnn'
 class RunConfig(TrainingConfig, Shape):
     "A run: how it is trained, the shape of its model, and who looks at it"
 
+    family: ClassVar[str] = ''  # images, regression or language: which named probes fit
     dials: ClassVar[tuple] = (
         'learning_rate',
     )  # fields in which runs may differ that are trained as one program
@@ -117,6 +120,12 @@ class RunConfig(TrainingConfig, Shape):
     def abstract_source(self):  # shapes and dtypes may stand for its arrays
         "A source of the same shapes as the training sequences, quickly made"
         return self.make_source()
+
+    def make_probes(self):
+        "The probes that are named; raises ValueError for a name that does not fit"
+        from emergent_icl.behavior import named_probes
+
+        return named_probes(self)
 
     @property
     def _numbers(self):
@@ -172,6 +181,7 @@ class ImagesConfig(RunConfig):
     interleaved: bool = True  # items and labels in turn, or each pair in one token
     interim_weight: float = 0.0  # of the loss on the context's labels
 
+    family: ClassVar[str] = 'images'
     dials: ClassVar[tuple] = (
         'learning_rate',
         'p_bursty',
@@ -332,15 +342,15 @@ _SPLIT = *_ITEMS, 'features', 'rare', 'common', 'holdout', 'zipf_exponent'
 
 
 @lru_cache(maxsize=2)  # settings of a sweep share their items
-def _items(images, characters, image_size, exemplars, augment, dim, eps, n_exemplars, split_seed):
-    if images == 'glyphs':
+def _items(name, characters, image_size, exemplars, augment, dim, eps, n_exemplars, split_seed):
+    if name == 'glyphs':
         found = images.glyphs(characters, n_exemplars, size=image_size)
-    elif images == 'symbols':
+    elif name == 'symbols':
         found = images.symbols(characters)
-    elif images == 'gaussian':
+    elif name == 'gaussian':
         found = images.gaussian_items(characters, n_exemplars, dim, eps)
     else:
-        found = images.omniglot(images, size=image_size)
+        found = images.omniglot(name, size=image_size)
     found = dict(all=lambda: found, single=found.single, separated=found.separated)[exemplars]()
     return found.augment() if augment else found
 
@@ -380,11 +390,48 @@ def _whitened(*key):
     return _items(*items_key).whiten(features, fit=split.train_classes)
 
 
+# %% ../nbs/38_experiments.ipynb #788c2bf7
+@dataclass(frozen=True)
+class CircuitsConfig(ImagesConfig):
+    "Image sequences for a transformer some of whose attention is that of perfect heads, in training and for the probes named here, though not for probes of the model as it is (Singh et al. 2024)"
+
+    clamped: tuple[
+        str, ...
+    ] = ()  # what is given: previous_token, all heads of the first layer look from a label to its item; match, all heads of the last look from an item to the label of its class
+
+    def __post_init__(self):
+        super().__post_init__()
+        if wrong := set(self.clamped) - {'previous_token', 'match'}:
+            raise ValueError(
+                f'CircuitsConfig: clamped={self.clamped} must be of previous_token, match'
+            )
+        if self.clamped and not (self.interleaved and self.architecture == 'transformer'):
+            raise ValueError(
+                'CircuitsConfig: clamped attention needs a transformer and interleaved=True'
+            )
+
+    @property
+    def clamps(self):  # of `structure`
+        where = dict(
+            previous_token=('blocks.0.pattern', 'previous_token'),
+            match=(f'blocks.{self.n_layers - 1}.pattern', 'prefix_matching'),
+        )
+        return tuple(replaced(name, ideal(kind)) for name, kind in map(where.get, self.clamped))
+
+    def loss(self, model, batch):
+        return (
+            clamped_loss(super().loss, *self.clamps)(model, batch)
+            if self.clamped
+            else super().loss(model, batch)
+        )
+
+
 # %% ../nbs/38_experiments.ipynb #6991d7ae
 @dataclass(frozen=True)
 class RegressionConfig(RunConfig):
     "Points and values, and the next value to tell (Hoogland et al. 2024; Raventós et al. 2023)"
 
+    family: ClassVar[str] = 'regression'
     dim: int = 4  # D, numbers in a point
     n_examples: int = 8  # K, points in a sequence
     noise_variance: float = 0.125  # of the values
@@ -414,6 +461,7 @@ class RegressionConfig(RunConfig):
 class LanguageConfig(RunConfig):
     "Tokens, and the next one to tell (Hoogland et al. 2024; Edelman et al. 2024)"
 
+    family: ClassVar[str] = 'language'
     text: str = ''  # folder or file of text; empty: in-context Markov chains
     vocabulary: int = 5000  # V, tokens of the tokenizer, or symbols of the chains
     context: int = 1024  # T, tokens to predict in a sequence
@@ -463,27 +511,30 @@ class LanguageConfig(RunConfig):
 
 # %% ../nbs/38_experiments.ipynb #9eb1d6e3
 @lru_cache(maxsize=2)
-def _tokens(text, vocabulary):  # the same files and size give the same tokens
+def _tokens(path, vocabulary):  # the same files and size give the same tokens
     with tempfile.TemporaryDirectory() as folder:
         return np.array(
             text.encode_corpus(
-                text.read_text(text),
-                text.train_tokenizer(text.read_text(text), vocabulary),
+                text.read_text(path),
+                text.train_tokenizer(text.read_text(path), vocabulary),
                 Path(folder) / 'tokens.npy',
             )
         )
 
 
 # %% ../nbs/38_experiments.ipynb #e9d1d40c
-KINDS = {cls.__name__: cls for cls in (ImagesConfig, RegressionConfig, LanguageConfig)}
+KINDS = {
+    kind.__name__: kind for kind in (ImagesConfig, CircuitsConfig, RegressionConfig, LanguageConfig)
+}
 
 
 def from_record(record: dict):  # as `runs.open(folder).config` gives it
-    "The configuration that a run was made with; raises ValueError for a kind or field that this version does not know"
+    "The configuration that a run was made with; raises ValueError for an unknown kind or field"
     kind = KINDS.get(record.get('kind'))
     if kind is None:
         raise ValueError(
-            f'kind={record.get("kind")!r} is not a configuration of this library ({", ".join(KINDS)}); for one of yours, call program.fill_model(config.make_model, run.params(step, seed))'
+            f'kind={record.get("kind")!r}: not a configuration of this library'
+            f' ({", ".join(KINDS)}); give yours, experiment=…'
         )
     known = {f.name for f in fields(kind)}
     unknown = set(record) - known - {'kind', 'data'}
@@ -496,21 +547,38 @@ def from_record(record: dict):  # as `runs.open(folder).config` gives it
     )
 
 
+def experiment_of(
+    run,  # from `training.fit` or `runs.open`
+    experiment=None,  # what it was trained as, for one that is not of this library
+):  # an `Experiment`
+    "The experiment of a run: the given one, that of `fit`, or ours as the folder records it"
+    if experiment is None:
+        experiment = getattr(run, 'experiment', None)
+    return from_record(run.config) if experiment is None else experiment
+
+
 def load_model(
-    run,  # from `runs.open`
+    run,  # from `training.fit` or `runs.open`
     step: int,  # of a checkpoint
-    seed: int,  # index on the axis of seeds
+    seed: int,  # of the run
+    experiment=None,  # what was trained, where the folder does not say it
 ):  # `nnx.Module`, ready to predict
     "The model of one checkpoint of one seed; raises KeyError for a step that was not saved"
-    config = from_record(run.config)
-    return fill_model(config.make_model, run.params(step, seed))
+    return fill_model(experiment_of(run, experiment).make_model, run.params(step, seed))
 
 
 # %% ../nbs/38_experiments.ipynb #cf983306
-@lru_cache(maxsize=8)  # the same function for the same configuration: nothing is compiled twice
-def loss_of(config):  # of this library
+def exact(experiment, attention='explicit'):  # 'explicit' can be differentiated twice
+    "The experiment in float32, whatever it was trained in; one without such fields as it is"
+    wanted = dict(compute_dtype='float32', attention=attention, remat=False)
+    known = {f.name for f in fields(experiment)}
+    return replace(experiment, **{k: v for k, v in wanted.items() if k in known})
+
+
+@lru_cache(maxsize=8)  # the same function for the same experiment: nothing is compiled twice
+def loss_of(config):  # an `Experiment`
     "`(loss, mask)`: `loss(arrays, batch) -> [B]` with the arrays by path of `runs.open(folder).params(step, seed)`, and what of them may move, {path: bool}; None for all"
-    config = replace(config, compute_dtype='float32', attention='explicit', remat=False)
+    config = exact(config)
     model = nnx.eval_shape(lambda: config.make_model(nnx.Rngs(0)))
     model.eval()
     graph, params, stats, counters = split_model(model)
@@ -538,42 +606,3 @@ def loss_of(config):  # of this library
         )
 
     return loss, None if moving == set(order) else {name: name in moving for name in order}
-
-
-# %% ../nbs/38_experiments.ipynb #788c2bf7
-@dataclass(frozen=True)
-class CircuitsConfig(ImagesConfig):
-    "Image sequences for a transformer some of whose attention is that of perfect heads, in training and for the probes named here, though not for probes of the model as it is (Singh et al. 2024)"
-
-    clamped: tuple[
-        str, ...
-    ] = ()  # what is given: previous_token, all heads of the first layer look from a label to its item; match, all heads of the last look from an item to the label of its class
-
-    def __post_init__(self):
-        super().__post_init__()
-        if wrong := set(self.clamped) - {'previous_token', 'match'}:
-            raise ValueError(
-                f'CircuitsConfig: clamped={self.clamped} must be of previous_token, match'
-            )
-        if self.clamped and not (self.interleaved and self.architecture == 'transformer'):
-            raise ValueError(
-                'CircuitsConfig: clamped attention needs a transformer and interleaved=True'
-            )
-
-    @property
-    def clamps(self):  # of `structure`
-        where = dict(
-            previous_token=('blocks.0.pattern', 'previous_token'),
-            match=(f'blocks.{self.n_layers - 1}.pattern', 'prefix_matching'),
-        )
-        return tuple(replaced(name, ideal(kind)) for name, kind in map(where.get, self.clamped))
-
-    def loss(self, model, batch):
-        return (
-            clamped_loss(super().loss, *self.clamps)(model, batch)
-            if self.clamped
-            else super().loss(model, batch)
-        )
-
-
-KINDS['CircuitsConfig'] = CircuitsConfig  # runs of it can be read back

@@ -22,7 +22,7 @@ from jax.sharding import PartitionSpec as P
 from tqdm.auto import tqdm
 
 from .behavior import mode_probes
-from .experiments import from_record
+from .experiments import exact, experiment_of
 from .program import fill_model
 from .sharding import over_replicas, replica_mesh
 
@@ -173,8 +173,10 @@ def of(
 # %% ../nbs/39_probes.ipynb #7eca739b
 @lru_cache(maxsize=8)  # the same function for the same configuration: nothing is compiled twice
 def _model_of(config):
-    config = replace(config, compute_dtype='float32', attention='auto', remat=False)
-    config.abstract_source()  # what it reads and keeps must not be made while JAX traces
+    config = exact(config, attention='auto')
+    getattr(
+        config, 'abstract_source', config.make_source
+    )()  # what it reads and keeps must not be made while JAX traces
     return partial(fill_model, config.make_model)
 
 
@@ -220,9 +222,9 @@ def _sequence_of(what):  # a source or a batch: what one of its sequences is, in
 
 
 def _explain(
-    probes, run, error
+    probes, experiment, run, error
 ):  # raises what is wrong with the sequences that the probes look at, if that is it
-    trained = _sequence_of(from_record(run.config).abstract_source())
+    trained = _sequence_of(getattr(experiment, 'abstract_source', experiment.make_source)())
     for probe in probes:
         looks_at = next(
             (
@@ -246,6 +248,7 @@ def over_run(
     *,
     steps=None,  # of `run.steps`; None: all
     seeds=None,  # of `run.seeds`; None: all
+    experiment=None,  # what was trained, where the folder does not say it
     batch=None,  # models to hold at a time; None: 16, or as many as there are devices if that is more
     model_of=None,  # `model_of(params) -> model`, called while JAX traces; None: what the run's configuration says
     progress=True,  # a bar
@@ -255,7 +258,8 @@ def over_run(
     steps, seeds = _chosen(steps, run.steps, 'steps', run), _chosen(seeds, run.seeds, 'seeds', run)
     if batch is not None and batch < 1:
         raise ValueError(f'over_run: batch={batch} must be at least 1')
-    own, model_of = model_of is None, model_of or _model_of(from_record(run.config))
+    experiment = None if model_of else experiment_of(run, experiment)
+    model_of = model_of or _model_of(experiment)
     where, n, devices = (
         [(step, seed) for step in steps for seed in seeds],
         len(steps) * len(seeds),
@@ -290,8 +294,8 @@ def over_run(
                 look, jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), params)
             )
         except Exception as error:
-            if own:
-                _explain(frame.fill(arrays), run, error)
+            if experiment is not None:
+                _explain(frame.fill(arrays), experiment, run, error)
             raise
         dims, coords = frame.axes(arrays, {key: value.shape for key, value in shapes.items()})
         program, arrays = (
@@ -330,8 +334,8 @@ def evaluate(
 ) -> dict:  # {mode: `xr.Dataset` over seeds}
     "Evaluate one checkpoint on freshly drawn sequences; raises ValueError for a mode, step or seed that there is none of"
     step = max(run.steps, default=0) if step is None else step
-    looks = mode_probes(from_record(run.config), modes, n=n, batch=batch)
+    looks = mode_probes(experiment_of(run), modes, n=n, batch=batch)
     return {
-        mode: probes.over_run(run, look, steps=step, seeds=seeds, progress=progress).isel(step=0)
+        mode: over_run(run, look, steps=step, seeds=seeds, progress=progress).isel(step=0)
         for mode, look in looks.items()
     }

@@ -96,21 +96,20 @@ def _done(config, folder):
 class _Job:
     "Trains a group of runs; a cluster may stop it and queue it again, and it goes on"
 
-    def __init__(self, configs, folders, make_probes, progress, devices, store):
-        self.args = configs, folders, make_probes, progress, devices, store
+    def __init__(self, configs, folders, progress, devices, store):
+        self.args = configs, folders, progress, devices, store
 
     def checkpoint(self):
         return importlib.import_module('submitit').helpers.DelayedSubmission(self)
 
     def __call__(self):
-        configs, folders, make_probes, progress, devices, store = self.args
+        configs, folders, progress, devices, store = self.args
         if store:
             from emergent_icl import stores
         try:
             fit_together(
                 configs,
                 folders,
-                [make_probes(c) for c in configs],
                 progress=progress,
                 devices=devices,
                 store=store and [f'{store}/{f.name}' for f in folders],
@@ -158,7 +157,6 @@ def sweep(
     grid,  # {field: values}, see `read_grid`
     folder,  # made if it is not there, and gone on with if it is
     *,
-    make_probes=named_probes,  # `config -> list of probes`, for a configuration of your own
     progress=True,  # a bar for each program
     devices=None,  # to use; None: all there are
     store=None,  # prefix of an object store to copy the sweep to, such as 's3://bucket/sweep'
@@ -197,7 +195,6 @@ def sweep(
         _Job(
             [configs[i] for i in group],
             [folders[i] for i in group],
-            make_probes,
             progress and not cluster,
             devices,
             store,

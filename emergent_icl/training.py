@@ -26,9 +26,17 @@ from flax import nnx
 from scipy import stats
 from tqdm.auto import tqdm
 
+from emergent_icl.program import (
+    STATE_FIELDS,
+    Machine,
+    by_path,
+    global_norm,
+    named_leaves,
+    saved_steps,
+)
+
 from . import runs
 from .optim import TrainingConfig, make_schedule, query_loss
-from .program import STATE_FIELDS, Machine, by_path, global_norm, named_leaves
 from .sharding import check_divides, replica_mesh
 
 
@@ -316,9 +324,10 @@ MAY_CHANGE = (
 
 # %% ../nbs/37_training.ipynb #5e5561f5
 def fit_together(
-    configs,  # differ in array values only: learning rate, and what `make_source` makes of them
+    configs,  # experiments that differ in array values only, such as the learning rate
     folders,  # one for each
-    probes,  # a list for each, the same in number and kind
+    *,
+    probes=(),  # further ones for each, beside those that `make_probes` makes
     on_metrics=None,  # called as `on_metrics(folder, step, {name: [S] array})` with every row
     progress=True,  # one bar for all
     devices=None,  # to use; None: all there are
@@ -366,7 +375,7 @@ def fit_together(
                 (
                     config,
                     source,
-                    list(probes[i]),
+                    [*config.make_probes(), *probes],
                     writer,
                     _OnDisk(
                         writer,
@@ -377,7 +386,10 @@ def fit_together(
             )
         if members:
             _fit_members(members, progress, devices, asked)
-    return [runs.open(folder) for folder in folders]
+    found = [runs.open(folder) for folder in folders]
+    for run, experiment in zip(found, configs):
+        run.experiment = experiment
+    return found
 
 
 # %% ../nbs/37_training.ipynb #7b31bbd5
@@ -458,10 +470,10 @@ def _fit_members(members, progress, devices, asked):
 
 # %% ../nbs/37_training.ipynb #b0693c26
 def fit(
-    config,  # a `TrainingConfig` with `make_source()`, `make_model(rngs)` and `loss(model, batch)`
+    experiment,  # a `core.Experiment`, with the fields of `TrainingConfig`
     folder,  # of the run; made if it is not there, and gone on with if it is
     *,
-    probes=(),  # functions `model -> dict of scalars`, each a pytree or a plain function
+    probes=(),  # further ones: functions `model -> dict of scalars`, a pytree or a plain function
     on_metrics=None,  # called as `on_metrics(step, {name: [S] array})` with every row, for live curves and sinks
     progress=True,  # a bar with loss, rate and time left
     devices=None,  # to use; None: all there are
@@ -470,4 +482,12 @@ def fit(
     "Train a run into a folder, or go on with it; raises Stopped after a signal, FloatingPointError when a loss is not finite, `checkpoints.Busy` and ValueError for a folder in use or of another run"
     probes = [probes] if callable(probes) else list(probes)
     each = on_metrics and (lambda folder, step, row: on_metrics(step, row))
-    return fit_together([config], [folder], [probes], each, progress, devices, store and [store])[0]
+    return fit_together(
+        [experiment],
+        [folder],
+        probes=probes,
+        on_metrics=each,
+        progress=progress,
+        devices=devices,
+        store=store and [store],
+    )[0]
