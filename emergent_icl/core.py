@@ -4,6 +4,12 @@
 
 # %% auto #0
 __all__ = [
+    'PositiveInt',
+    'NonNegativeInt',
+    'PositiveFloat',
+    'NonNegativeFloat',
+    'Share',
+    'RULES',
     'static',
     'concrete',
     'pytree',
@@ -17,6 +23,12 @@ __all__ = [
     'needs',
     'require_whole',
     'require_number',
+    'rule_of',
+    'complain',
+    'field_types',
+    'plain',
+    'check_fields',
+    'config',
     'leaf_name',
     'named_leaves',
     'replacing',
@@ -26,6 +38,7 @@ __all__ = [
 # %% ../nbs/00_core.ipynb #f9ff4c47
 import contextlib
 import dataclasses
+import functools
 import importlib
 import json
 import math
@@ -33,9 +46,10 @@ import numbers
 import os
 import zlib
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, get_origin, get_type_hints, runtime_checkable
 
 import jax
+from annotated_types import Ge, Gt, Interval
 
 
 # %% ../nbs/00_core.ipynb #0c734494
@@ -233,6 +247,98 @@ def require_number(
         ok = isinstance(value, numbers.Real) and not isinstance(value, bool)
         ok = ok and least <= value <= most and math.isfinite(value)
         require(ok, owner, field, value, f'a finite number {limit}')
+
+
+# %% ../nbs/00_core.ipynb #a0534c71
+PositiveInt = Annotated[int, Ge(1)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+
+# %% ../nbs/00_core.ipynb #09ffcc76
+RULES = dict(  # pydantic's name of an error: how the rule is said here
+    int_type='must be a whole number',
+    float_type='must be a number',
+    finite_number='must be finite',
+    bool_type='must be True or False',
+    string_type='must be a string',
+    tuple_type='must be a tuple or list',
+    literal_error='must be one of {expected}',
+    greater_than_equal='must be at least {ge:g}',
+    greater_than='must be above {gt:g}',
+    less_than_equal='must be at most {le:g}',
+    less_than='must be below {lt:g}',
+)
+
+
+def rule_of(error: dict) -> str:  # one of pydantic's `errors()`
+    "What is allowed, for one of the mistakes that pydantic found"
+    rule = RULES.get(error['type'])
+    return rule.format(**error.get('ctx', {})) if rule else error['msg'].lower()
+
+
+def complain(owner: str, values: dict, errors: list):
+    "Raise ValueError for the first field that is wrong, as `owner: field=value: rule`"
+    field = errors[0]['loc'][0]
+    rules = [rule_of(error) for error in errors if error['loc'][0] == field]
+    require(False, owner, field, values[field], ' or '.join(dict.fromkeys(rules)))
+
+
+# %% ../nbs/00_core.ipynb #50d77aba
+@functools.cache
+def field_types(cls) -> tuple:  # ({field: type}, pydantic's validator of all of them)
+    "The types of the fields of a dataclass, inherited ones too, and what checks them"
+    import pydantic
+    from typing_extensions import TypedDict
+
+    hints = get_type_hints(cls, include_extras=True)
+    types = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+    rules = pydantic.with_config(
+        strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+    return types, pydantic.TypeAdapter(rules(TypedDict(cls.__name__, types)))
+
+
+def plain(value, as_type):  # what was given, and the type of its field
+    "NumPy and JAX scalars as Python's numbers, a list as a tuple where the field is one"
+    if getattr(value, 'ndim', None) == 0 and hasattr(value, 'item'):
+        return value.item()
+    if get_origin(as_type) is Annotated:
+        as_type = as_type.__origin__
+    if isinstance(value, list) and get_origin(as_type) is tuple:
+        return tuple(plain(v, None) for v in value)
+    return value
+
+
+def check_fields(self):  # a frozen dataclass, just made
+    "Refuse values that the types of the fields do not allow; set the others as the types say"
+    import pydantic
+
+    types, validator = field_types(type(self))
+    values = {name: plain(getattr(self, name), types[name]) for name in types}
+    try:
+        values = validator.validate_python(values)
+    except pydantic.ValidationError as error:
+        complain(type(self).__name__, values, error.errors(include_url=False))
+    for name, value in values.items():
+        object.__setattr__(self, name, value)
+
+
+# %% ../nbs/00_core.ipynb #ce1344eb
+def config(cls):  # a class with annotated fields
+    "Make `cls` a frozen dataclass whose fields are checked by type, then by each `__post_init__`"
+    own = vars(cls).get('__post_init__')
+    inherited = {f: None for base in reversed(cls.__mro__) for f in vars(base).get('rules_', ())}
+    cls.rules_ = (*inherited, own) if own else tuple(inherited)
+
+    def __post_init__(self):
+        check_fields(self)
+        for rule in cls.rules_:
+            rule(self)
+
+    cls.__post_init__ = __post_init__
+    return dataclasses.dataclass(frozen=True)(cls)
 
 
 # %% ../nbs/00_core.ipynb #87832c28
