@@ -4,60 +4,51 @@
 
 # %% auto #0
 __all__ = [
-    'RECIPES',
-    'Recipe',
-    'recipe',
     'images_all_exemplars',
     'images_augmented',
     'images_identical',
     'symbolic',
     'circuits',
+    'minimal',
     'regression',
     'regression_finite',
     'language',
-    'minimal',
+    'RECIPES',
+    'Recipe',
 ]
 
-# %% ../nbs/70_recipes.ipynb #a23dd128
-from dataclasses import dataclass, fields, replace
-from typing import Callable
+# %% ../nbs/70_recipes.ipynb #5a0db16c
+from dataclasses import dataclass
 
-from .experiments import CircuitsConfig, ImagesConfig, LanguageConfig, RegressionConfig
+from emergent_icl.experiments import (
+    CircuitsConfig,
+    ImagesConfig,
+    LanguageConfig,
+    RegressionConfig,
+)
 
-# %% ../nbs/70_recipes.ipynb #a035a628
-RECIPES = {}
 
-
+# %% ../nbs/70_recipes.ipynb #1b29dd7e
 @dataclass(frozen=True)
 class Recipe:
-    "A named configuration at two scales: called, the published one; `.laptop()`, one for minutes on a CPU"
+    "A named experiment: called, the published one; `.laptop()`, one for minutes on a CPU"
 
-    published: Callable  # () -> configuration; its docstring says what it is
+    name: str
+    about: str  # where it was published, and what it is
+    kind: type  # of configuration
+    published: dict  # its fields, where they are not the defaults
     small: dict  # fields that the laptop's has instead
 
     def __call__(self, **fields):
-        return replace(self.published(), **fields)  # fields to replace
+        "The published configuration, with these fields replaced"
+        return self.kind(**(self.published | fields))
 
     def laptop(self, **fields):
-        return replace(self.published(), **(self.small | fields))  # fields to replace
-
-    @property
-    def about(self):
-        return self.published.__doc__
+        "The configuration for a laptop, with these fields replaced"
+        return self.kind(**(self.published | self.small | fields))
 
 
-def recipe(**small):  # fields of the laptop's configuration that differ from the published ones
-    "Make a recipe of a function that returns the published configuration, under the function's name"
-
-    def make(published):
-        RECIPES[published.__name__] = Recipe(published, small)
-        return RECIPES[published.__name__]
-
-    return make
-
-
-# %% ../nbs/70_recipes.ipynb #772dacbc
-# the published settings of Chan et al. 2022: 12 layers of 8 heads, ResNet, Adam with inverse square root
+# %% ../nbs/70_recipes.ipynb #b8b97649
 _chan = dict(
     steps=500_000,
     batch_size=32,
@@ -82,9 +73,8 @@ _chan = dict(
     steps_per_call=20,
 )
 
-# %% ../nbs/70_recipes.ipynb #97c2d379
-# what `emergent-icl demo` shows: two attention layers on 64 principal components
-_demo = dict(
+# %% ../nbs/70_recipes.ipynb #30a56921
+_quick = dict(
     steps=2000,
     batch_size=128,
     learning_rate=4e-3,
@@ -102,6 +92,9 @@ _demo = dict(
     tied_output=True,
     encoder='linear',
     label_scale=1.0,
+)
+_glyphs = dict(
+    images='glyphs',
     image_size=28,
     features=64,
     noise_scale=0.1,
@@ -115,89 +108,82 @@ _demo = dict(
     checkpoint_log=20,
     steps_per_call=100,
 )
+_turned = dict(augment=True, characters=242, rare=1600, holdout=336)
 
-
-@recipe(**_demo)
-def images_all_exemplars():
-    "Chan et al. 2022, the default: 1,623 characters, 20 drawings of each, 90 % bursty sequences"
-    return ImagesConfig(**_chan)
-
-
-# %% ../nbs/70_recipes.ipynb #1b0a7546
-@recipe(**(_demo | dict(characters=242, rare=1600, holdout=336)))
-def images_augmented():
-    "Chan et al. 2022: eight times the classes, by turning and mirroring"
-    return ImagesConfig(**_chan, augment=True, rare=12_700, common=100, holdout=80)
-
-
-@recipe(**(_demo | dict(noise_scale=0.0)))
-def images_identical():
-    "Chan et al. 2022: one drawing of each class, so that nothing varies within it"
-    return ImagesConfig(**_chan, exemplars='single')
-
-
-@recipe(
-    **(
-        _demo
-        | dict(
-            encoder='embedding', features=0, noise_scale=0.0, characters=1000, rare=980, holdout=20
-        )
-    )
+# %% ../nbs/70_recipes.ipynb #c2a524aa
+images_all_exemplars = Recipe(
+    'images_all_exemplars',
+    'Chan et al. 2022, the default: 1,623 characters, 20 drawings of each, 90 % bursty sequences',
+    ImagesConfig,
+    _chan,
+    _quick | _glyphs,
 )
-def symbolic():
-    "Chan et al. 2022, promised there: symbols for items, looked up in a table"
-    return ImagesConfig(
-        **(_chan | dict(encoder='embedding')), images='symbols', characters=1000, rare=980
-    )
-
-
-# %% ../nbs/70_recipes.ipynb #b6ca7a64
-@recipe(
-    **(
-        _demo
-        | dict(
-            augment=True,
-            characters=242,
-            rare=1600,
-            holdout=336,
-            n_heads=8,
-            sequences='bursty',
-            context=8,
-            shots=3,
-            eval_shots=4,
-        )
-    )
+images_augmented = Recipe(
+    'images_augmented',
+    'Chan et al. 2022: eight times the classes, by turning and mirroring',
+    ImagesConfig,
+    _chan | dict(augment=True, rare=12_700, common=100, holdout=80),
+    _quick | _glyphs | _turned,
 )
-def circuits():
-    "After Singh et al. 2024: two attention layers of eight heads, 50 classes with labels by chance; circuits can be given"
-    return CircuitsConfig(
-        **(
-            _chan
-            | dict(
-                steps=31_250,
-                learning_rate=1e-5,
-                warmup=0,
-                schedule='linear',
-                n_layers=2,
-                mlp_width=0,
-                encoder='linear',
-            )
-        ),
-        features=64,
-        noise_scale=0.1,
-        sequences='fewshot',
-        rare=50,
-        common=0,
-        holdout=100,
-        context=2,
-        shots=1,
-        ways=2,
-        eval_shots=1,
+images_identical = Recipe(
+    'images_identical',
+    'Chan et al. 2022: one drawing of each class, so that nothing varies within it',
+    ImagesConfig,
+    _chan | dict(exemplars='single'),
+    _quick | _glyphs | dict(noise_scale=0.0),
+)
+_symbols = dict(encoder='embedding', images='symbols', characters=1000, rare=980)
+symbolic = Recipe(
+    'symbolic',
+    'Chan et al. 2022, promised there: symbols for items, looked up in a table',
+    ImagesConfig,
+    _chan | _symbols,
+    _quick | _glyphs | _symbols | dict(features=0, noise_scale=0.0, holdout=20),
+)
+
+# %% ../nbs/70_recipes.ipynb #aac6741e
+circuits = Recipe(
+    'circuits',
+    'After Singh et al. 2024: two attention layers, 50 classes with labels by chance;'
+    ' circuits can be given',
+    CircuitsConfig,
+    _chan
+    | dict(steps=31_250, learning_rate=1e-5, warmup=0, schedule='linear')
+    | dict(n_layers=2, mlp_width=0, encoder='linear', features=64, noise_scale=0.1)
+    | dict(sequences='fewshot', rare=50, common=0, holdout=100)
+    | dict(context=2, shots=1, ways=2, eval_shots=1),
+    _quick
+    | _glyphs
+    | _turned
+    | dict(n_heads=8, sequences='bursty', context=8, shots=3, eval_shots=4),
+)
+
+# %% ../nbs/70_recipes.ipynb #dd99f800
+minimal = Recipe(
+    'minimal',
+    'Reddy 2023: Gaussian items, 32 labels, two attention layers and a classifier of three',
+    ImagesConfig,
+    dict(
+        steps=20_000,
+        batch_size=128,
+        optimizer='sgd',
+        momentum=0.0,
+        learning_rate=0.01,
+        warmup=0,
+        n_seeds=1,
+        probes=('icl', 'iwl', 'training'),
+        eval_linear=100,
+        checkpoint_linear=100,
     )
+    | dict(images='gaussian', n_exemplars=10, characters=1032, rare=1000, common=0, holdout=32)
+    | dict(n_labels=32, p_bursty=1.0, shots=4, ways=2)
+    | dict(n_layers=2, n_heads=1, width=128, mlp_width=0, layer_norm=False, positions='none')
+    | dict(head_layers=3, encoder='placed', init='torch'),
+    dict(steps=4000, n_seeds=4, characters=512, rare=480, holdout=32)
+    | dict(eval_linear=40, checkpoint_linear=20),
+)
 
-
-# %% ../nbs/70_recipes.ipynb #5910144b
-# Hoogland et al. 2024: two layers, one-cycle; 100 + 100 checkpoints
+# %% ../nbs/70_recipes.ipynb #a1236093
 _hoogland = dict(
     steps=500_000,
     batch_size=256,
@@ -214,54 +200,38 @@ _hoogland = dict(
     output_bias=True,
     double_residual=True,
     init='torch',
-    probes=('eval_loss', 'x3', 'x5', 'x10'),
     eval_linear=250,
     eval_log=100,
     checkpoint_linear=99,
     checkpoint_log=100,
 )
+_short = dict(steps=5000, n_seeds=2, eval_linear=50, eval_log=20)
+_short |= dict(checkpoint_linear=25, checkpoint_log=25)
 
-
-_lines = dict(
-    steps=5000, n_seeds=2, eval_linear=50, eval_log=20, checkpoint_linear=25, checkpoint_log=25
+# %% ../nbs/70_recipes.ipynb #f780ede7
+regression = Recipe(
+    'regression',
+    'Hoogland et al. 2024: linear regression in context, 8 points in 4 dimensions,'
+    ' a new task in every sequence',
+    RegressionConfig,
+    _hoogland | dict(probes=('eval_loss', 'x3', 'x5', 'x10')),
+    _short,
+)
+regression_finite = Recipe(
+    'regression_finite',
+    'Hoogland et al. 2024: the same with 64 tasks in all, seen again and again',
+    RegressionConfig,
+    _hoogland | dict(probes=('eval_loss', 'infinite_tasks'), n_tasks=64),
+    _short | dict(n_tasks=16),
 )
 
-
-@recipe(**_lines)
-def regression():
-    "Hoogland et al. 2024: linear regression in context, 8 points in 4 dimensions, a new task in every sequence"
-    return RegressionConfig(**_hoogland)
-
-
-# %% ../nbs/70_recipes.ipynb #262884d0
-@recipe(**(_lines | dict(n_tasks=16)))
-def regression_finite():
-    "Hoogland et al. 2024: the same with 64 tasks in all, seen again and again"
-    return RegressionConfig(
-        **(_hoogland | dict(probes=('eval_loss', 'infinite_tasks'))), n_tasks=64
-    )
-
-
-# %% ../nbs/70_recipes.ipynb #374af96f
-@recipe(
-    steps=3000,
-    vocabulary=8,
-    context=64,
-    batch_size=64,
-    width=64,
-    n_heads=4,
-    warmup=100,
-    learning_rate=3e-3,
-    n_seeds=2,
-    eval_linear=40,
-    eval_log=10,
-    checkpoint_linear=20,
-    checkpoint_log=20,
-    eval_sequences=256,
-)
-def language():
-    "Hoogland et al. 2024: a two-layer attention-only language model, on text of yours; without text, on Markov chains"
-    return LanguageConfig(
+# %% ../nbs/70_recipes.ipynb #cc59884f
+language = Recipe(
+    'language',
+    'Hoogland et al. 2024: a two-layer attention-only language model, on text of yours;'
+    ' without text, on Markov chains',
+    LanguageConfig,
+    dict(
         steps=50_000,
         batch_size=100,
         optimizer='adamw',
@@ -270,63 +240,28 @@ def language():
         schedule='linear',
         warmup=0,
         n_seeds=1,
-        n_layers=2,
-        width=256,
-        n_heads=8,
-        positions='shortformer',
-        attention_bias=True,
-        output_bias=True,
-        init='lens',
-        vocabulary=5000,
-        context=1024,
-        probes=('held_out',),
-        eval_linear=100,
-        checkpoint_linear=99,
-        checkpoint_log=100,
-        steps_per_call=20,
     )
-
-
-# %% ../nbs/70_recipes.ipynb #25bac2d5
-@recipe(
-    steps=4000,
-    n_seeds=4,
-    characters=512,
-    rare=480,
-    holdout=32,
-    eval_linear=40,
-    checkpoint_linear=20,
+    | dict(n_layers=2, width=256, n_heads=8, positions='shortformer', init='lens')
+    | dict(attention_bias=True, output_bias=True, vocabulary=5000, context=1024)
+    | dict(probes=('held_out',), eval_linear=100, steps_per_call=20)
+    | dict(checkpoint_linear=99, checkpoint_log=100),
+    dict(steps=3000, batch_size=64, warmup=100, learning_rate=3e-3, n_seeds=2)
+    | dict(vocabulary=8, context=64, width=64, n_heads=4, eval_sequences=256)
+    | dict(eval_linear=40, eval_log=10, checkpoint_linear=20, checkpoint_log=20),
 )
-def minimal():
-    "Reddy 2023: Gaussian items, 32 labels, two attention layers and a classifier of three"
-    return ImagesConfig(
-        steps=20_000,
-        batch_size=128,
-        optimizer='sgd',
-        momentum=0.0,
-        learning_rate=0.01,
-        warmup=0,
-        n_seeds=1,
-        images='gaussian',
-        characters=1032,
-        rare=1000,
-        common=0,
-        holdout=32,
-        n_exemplars=10,
-        n_labels=32,
-        p_bursty=1.0,
-        shots=4,
-        ways=2,
-        n_layers=2,
-        n_heads=1,
-        width=128,
-        mlp_width=0,
-        layer_norm=False,
-        positions='none',
-        head_layers=3,
-        encoder='placed',
-        init='torch',
-        probes=('icl', 'iwl', 'training'),
-        eval_linear=100,
-        checkpoint_linear=100,
+
+# %% ../nbs/70_recipes.ipynb #02a63af4
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        images_all_exemplars,
+        images_augmented,
+        images_identical,
+        symbolic,
+        circuits,
+        regression,
+        regression_finite,
+        language,
+        minimal,
     )
+}
