@@ -50,7 +50,10 @@ from emergent_icl.optim import (
     token_loss,
 )
 
-from . import images, markov, sequences, splits, text
+from . import images as item_sets
+from . import markov, sequences, splits
+from . import text as corpora
+from .behavior import named_probes
 from .clamps import clamped_loss, replaced
 from .heads import ideal
 from .program import fill_model, split_model
@@ -123,8 +126,6 @@ class RunConfig(TrainingConfig, Shape):
 
     def make_probes(self):
         "The probes that are named; raises ValueError for a name that does not fit"
-        from emergent_icl.behavior import named_probes
-
         return named_probes(self)
 
     @property
@@ -344,13 +345,13 @@ _SPLIT = *_ITEMS, 'features', 'rare', 'common', 'holdout', 'zipf_exponent'
 @lru_cache(maxsize=2)  # settings of a sweep share their items
 def _items(name, characters, image_size, exemplars, augment, dim, eps, n_exemplars, split_seed):
     if name == 'glyphs':
-        found = images.glyphs(characters, n_exemplars, size=image_size)
+        found = item_sets.glyphs(characters, n_exemplars, size=image_size)
     elif name == 'symbols':
-        found = images.symbols(characters)
+        found = item_sets.symbols(characters)
     elif name == 'gaussian':
-        found = images.gaussian_items(characters, n_exemplars, dim, eps)
+        found = item_sets.gaussian_items(characters, n_exemplars, dim, eps)
     else:
-        found = images.omniglot(name, size=image_size)
+        found = item_sets.omniglot(name, size=image_size)
     found = dict(all=lambda: found, single=found.single, separated=found.separated)[exemplars]()
     return found.augment() if augment else found
 
@@ -474,7 +475,9 @@ class LanguageConfig(RunConfig):
         return self._stream('held out')
 
     def abstract_source(self):
-        windows = copy.copy(text.TokenWindows(jnp.zeros(self.context + 1, jnp.int32), self.context))
+        windows = copy.copy(
+            corpora.TokenWindows(jnp.zeros(self.context + 1, jnp.int32), self.context)
+        )
         object.__setattr__(windows, 'tokens', jax.ShapeDtypeStruct((self.context + 1,), jnp.int32))
         return windows
 
@@ -487,7 +490,7 @@ class LanguageConfig(RunConfig):
             return markov.MarkovChains(self.vocabulary, self.order, context=self.context)
         tokens = _tokens(self.text, self.vocabulary)
         cut = int(0.99 * len(tokens))
-        return text.TokenWindows.shard(
+        return corpora.TokenWindows.shard(
             tokens, self.context, *((0, cut) if part == 'train' else (cut, len(tokens)))
         )
 

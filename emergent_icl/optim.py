@@ -10,18 +10,21 @@ __all__ = [
     'TrainingConfig',
     'make_schedule',
     'make_optimizer',
-    'query_loss',
-    'sequence_loss',
-    'regression_loss',
-    'token_loss',
 ]
 
-# %% ../nbs/30_optim.ipynb #97c0f50c
+# %% ../nbs/30_optim.ipynb #5e227917
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+from emergent_icl.losses import (  # noqa: F401  (also read as `optim.query_loss`)
+    query_loss,
+    regression_loss,
+    sequence_loss,
+    token_loss,
+)
 
 
 # %% ../nbs/30_optim.ipynb #2364ae68
@@ -199,43 +202,3 @@ def make_optimizer(
     if config.weight_decay:
         parts.append(optax.add_decayed_weights(config.weight_decay))
     return optax.chain(*parts, optax.scale_by_learning_rate(make_schedule(config, learning_rate)))
-
-
-# %% ../nbs/30_optim.ipynb #a07dd364
-def query_loss(
-    model,  # has `.query(batch) -> [B, V]` logits
-    batch,
-):  # sequences; the last label is the target
-    "Cross-entropy of the query's label, [B] in nats (Chan et al. 2022, section 2)"
-    return optax.softmax_cross_entropy_with_integer_labels(model.query(batch), batch.labels[:, -1])
-
-
-def sequence_loss(
-    interim_weight,
-):  # weight of the mean loss over the context's labels, beside 1 for the query's
-    "A loss on all labels of a sequence, [B] in nats (Chan et al. 2022: an option there, off by default)"
-
-    def loss(
-        model,  # has `model(batch) -> [B, N+1, V]` logits
-        batch,
-    ):
-        each = optax.softmax_cross_entropy_with_integer_labels(model(batch), batch.labels)
-        return each[:, -1] + interim_weight * each[:, :-1].mean(-1)
-
-    return loss
-
-
-def regression_loss(
-    model,  # has `model(batch) -> [B, K, 1 or more]`; the first channel is the prediction
-    batch,
-):  # points and values
-    "Squared error, the mean over all K predictions, [B] (Hoogland et al. 2024)"
-    return ((model(batch)[..., 0] - batch.y) ** 2).mean(-1)
-
-
-def token_loss(
-    model,  # has `model(batch) -> [B, T, V]` logits
-    batch,
-):  # tokens
-    "Cross-entropy of the next token, the mean over all T, [B] in nats"
-    return optax.softmax_cross_entropy_with_integer_labels(model(batch), batch.targets).mean(-1)

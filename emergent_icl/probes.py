@@ -21,7 +21,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from tqdm.auto import tqdm
 
-from .behavior import mode_probes
+from .behavior import full_probes
 from .experiments import exact, experiment_of
 from .program import fill_model
 from .sharding import over_replicas, replica_mesh
@@ -326,7 +326,7 @@ def over_run(
 def evaluate(
     run,  # from `runs.open`, of this library
     step=None,  # of a checkpoint; None: the last
-    modes=None,  # names, as in `MODES`; None: `default_modes`
+    modes=None,  # names in `behavior.PROBES`; None: the usual ones of its family
     seeds=None,  # of the run; None: all
     n=1000,  # sequences of each mode
     batch=250,  # of them in the memory at a time
@@ -334,7 +334,7 @@ def evaluate(
 ) -> dict:  # {mode: `xr.Dataset` over seeds}
     "Evaluate one checkpoint on freshly drawn sequences; raises ValueError for a mode, step or seed that there is none of"
     step = max(run.steps, default=0) if step is None else step
-    looks = mode_probes(experiment_of(run), modes, n=n, batch=batch)
+    looks = full_probes(experiment_of(run), modes, n=n, batch=batch)
     return {
         mode: over_run(run, look, steps=step, seeds=seeds, progress=progress).isel(step=0)
         for mode, look in looks.items()
