@@ -17,8 +17,7 @@ __all__ = [
     'run_demo',
 ]
 
-# %% ../nbs/91_demo.ipynb #2889d08a
-import os
+# %% ../nbs/91_demo.ipynb #f05c3a4c
 import statistics
 import time
 from dataclasses import asdict, replace

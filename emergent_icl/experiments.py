@@ -517,9 +517,9 @@ class LanguageConfig(RunConfig):
 def _tokens(path, vocabulary):  # the same files and size give the same tokens
     with tempfile.TemporaryDirectory() as folder:
         return np.array(
-            text.encode_corpus(
-                text.read_text(path),
-                text.train_tokenizer(text.read_text(path), vocabulary),
+            corpora.encode_corpus(
+                corpora.read_text(path),
+                corpora.train_tokenizer(corpora.read_text(path), vocabulary),
                 Path(folder) / 'tokens.npy',
             )
         )

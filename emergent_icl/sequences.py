@@ -30,6 +30,7 @@ from emergent_icl.labelings import (
     first_of_class,
     given_labels,
     label_places,
+    n_labels,
     parse_labeling,
 )
 
