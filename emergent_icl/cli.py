@@ -17,8 +17,6 @@ __all__ = [
     'run_demo',
     'demo_table',
     'Demo',
-    'find_peers',
-    'Bench',
     'Version',
     'keep_compiled',
     'find_recipe',
@@ -76,8 +74,7 @@ from tyro.conf import Positional
 from emergent_icl import (
     along,
     behavior,
-    bench,
-    claims,
+    core,
     figures,
     grids,
     images,
@@ -402,78 +399,6 @@ class Demo:
 
     def table(self, result):
         return demo_table(result)
-
-
-# %% ../nbs/94_cli.ipynb #adb78cdf
-def find_peers(folder, yes):  # None: the user's cache; install without asking
-    "The environment of the published estimators, installed now if the user agrees; raises UsageError if not"
-    import pooch
-
-    from emergent_icl.bench import DEVINTERP, PEER_BYTES, TORCH, install_peers, peers_installed
-
-    folder = (
-        Path(pooch.os_cache('emergent-icl') / 'peers')
-        if folder is None
-        else folder.expanduser().absolute()
-    )
-    if peers_installed(folder):
-        return folder
-    what = f'devinterp {" and ".join(DEVINTERP)} with PyTorch {TORCH} take {PEER_BYTES / 1e9:.1f} GB in {folder}'
-    if folder.exists() and any(folder.iterdir()) and not (folder / 'pyvenv.cfg').exists():
-        raise UsageError(f'--peers {folder} holds other things: give an empty or a new folder')
-    if not yes:
-        print(f'{what}; install them? [y/N] ', end='', file=sys.stderr, flush=True)
-        if not sys.stdin or sys.stdin.readline().strip().lower() not in ('y', 'yes'):
-            raise UsageError(f'{what}, and are not installed: answer y, or give --yes')
-    install_peers(folder)
-    return folder
-
-
-# %% ../nbs/94_cli.ipynb #46569556
-@dataclass(frozen=True)
-class Bench:
-    """Measure speed on one core, beside the published way of doing the same."""
-
-    what: Positional[Literal['sources', 'train', 'llc']]
-    """sources: sequences per CPU-second. train: training steps per CPU-second. llc: draws of SGLD per CPU-second, beside devinterp."""
-    seconds: float = 2.0
-    """CPU time for each figure."""
-    classes: int = 1623
-    """Classes of random images to draw from, 20 images each; as many as Omniglot has take 2 GB (sources) or 1 GB (train)."""
-    peers: Path | None = None
-    """llc: where devinterp and PyTorch are, or will be installed after asking. Default: the user's cache folder."""
-    yes: bool = False
-    """llc: install them without asking."""
-    json: bool = False
-    """Print one JSON object on standard output, and nothing else there."""
-
-    def run(self):
-        with blame_the_input():
-            if not 0 < self.seconds < float('inf'):
-                raise ValueError(f'--seconds {self.seconds} is not possible: a positive number')
-            if self.classes < 20:
-                raise ValueError(f'--classes {self.classes} is not possible: at least 20')
-        if hasattr(os, 'sched_setaffinity'):
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # before JAX counts the cores
-        from emergent_icl import bench
-
-        if self.what == 'train':
-            return dict(train=bench.bench_train(self.classes, self.seconds))
-        if self.what == 'llc':
-            with blame_the_input():
-                return dict(llc=bench.bench_llc(find_peers(self.peers, self.yes)))
-        return dict(sources=bench.bench_sources(self.classes, self.seconds))
-
-    def table(self, result):
-        from emergent_icl import bench
-
-        if 'llc' in result:
-            return bench.llc_table(result['llc'])
-        return (
-            bench.train_table(result['train'])
-            if self.what == 'train'
-            else bench.sources_table(result['sources'])
-        )
 
 
 # %% ../nbs/94_cli.ipynb #e07a60cf
@@ -1225,7 +1150,7 @@ class Claims:
     action: Positional[Literal['show', 'run']] = 'show'
     """What to do."""
     name: Positional[str | None] = None
-    """Of the row to run, such as burstiness."""
+    """Of the row to run, such as burstiness; or the path of a row.yaml."""
     items: str | None = None
     """One of the row's item sets, such as omniglot or glyphs. Default: all; omniglot and text only where their paths are known."""
     images: Path | None = None
@@ -1244,73 +1169,60 @@ class Claims:
     """Print one JSON object on standard output, and nothing else there."""
 
     def run(self):
-        from emergent_icl import claims
-
         with blame_the_input():
-            if self.action == 'show':
-                if self.name:
-                    raise ValueError(
-                        f'claims: {self.name!r} is too much; `emergent-icl claims run {self.name}` runs a row'
-                    )
-                if given := [
-                    f'--{k}'
-                    for k in ('items', 'images', 'text', 'steps')
-                    if getattr(self, k) is not None
-                ]:
-                    raise ValueError(
-                        f'claims: {given[0]} belongs to `emergent-icl claims run NAME`; the board is shown as a whole'
-                    )
-                if self.data and not self.data.is_dir():
-                    raise ValueError(f'--data {self.data} is no folder')
-                return dict(
-                    claims=claims.board(claims.collect(self.data))
-                    if self.data
-                    else claims.packaged()
-                )
-            if self.name is None:
-                raise ValueError(f'claims: run which row? There are {", ".join(claims.ROWS)}')
-            if self.name not in claims.ROWS:
-                raise ValueError(
-                    f'claims: there is no row {self.name!r}; there are {", ".join(claims.ROWS)}'
-                )
-            if self.steps is not None and self.steps < 5:
-                raise ValueError(f'--steps {self.steps} is not possible: at least 5')
-            row, paths = claims.ROWS[self.name], dict(images=self.images, text=self.text)
-            known = lambda name, variable, _: paths[name] or os.environ.get(variable)
-            sets = (
-                [self.items]
-                if self.items
-                else [s for s in row.sets if s not in claims.PATHS or known(*claims.PATHS[s])]
-            )
-            fields = dict(steps=self.steps) if self.steps else {}
-            if left := [s for s in row.sets if s not in sets and not self.items]:
-                print(
-                    f'{", ".join(left)} is left out: give its path with {", ".join(f"--{claims.PATHS[s][0]}" for s in left)}',
-                    file=sys.stderr,
-                )
-            for items in sets:
-                row.configs(items, self.scale, **paths, **fields)
-            out = self.data or self.folder / 'results'
-            check_writable(self.folder)
-            check_writable(out)
-            use_cores(row.seeds * len(row.arms))
-            keep_compiled()
-            results = []
-            for items in sets:
-                results.append(
-                    claims.run(row, items, self.folder, scale=self.scale, **paths, **fields)
-                )
-                claims.save(results[-1], out)
-        return dict(
-            claims=[e for e in claims.board(results) if e['name'] == row.name], results=str(out)
+            return dict(claims=self.shown()) if self.action == 'show' else self.ran()
+
+    def shown(self):  # entries of the board
+        from emergent_icl import board
+
+        for name in ('name', 'items', 'images', 'text', 'steps'):
+            given = getattr(self, name)
+            core.require(given is None, 'claims', name, given, 'needs `emergent-icl claims run`')
+        if self.data is None:
+            return board.load_board()
+        core.require(self.data.is_dir(), 'claims', 'data', str(self.data), 'must be a folder')
+        return board.entries(board.read_results(self.data))
+
+    def ran(self):  # entries of one row, and where its results are
+        from emergent_icl import board, claims, rows
+
+        row, paths = rows.find_row(self.name), dict(images=self.images, text=self.text)
+        core.require(
+            self.steps is None or self.steps >= 5, 'claims', 'steps', self.steps, 'at least 5'
         )
+        fields = dict(steps=self.steps) if self.steps else {}
+        sets = [self.items] if self.items else self.known_sets(row, paths)
+        for items in sets:
+            rows.row_configs(row, items, self.scale, **paths, **fields)
+        out = self.data or self.folder / 'results'
+        check_writable(self.folder)
+        check_writable(out)
+        use_cores(row.seeds * len(row.arms))
+        keep_compiled()
+        results = []
+        for items in sets:
+            results.append(claims.run(row, items, self.folder, scale=self.scale, **paths, **fields))
+            claims.save_result(results[-1], out, row)
+        return dict(claims=board.entries([(row, results)]), results=str(out))
+
+    def known_sets(self, row, paths):  # those of a row whose paths are known
+        from emergent_icl.rows import ITEM_SETS
+
+        sets = []
+        for name in row.sets:
+            held = ITEM_SETS[name]
+            if not held.option or held.path(paths[held.option]):
+                sets.append(name)
+            else:
+                left = f'{name} is left out: give its path with --{held.option}'
+                print(left, file=sys.stderr)
+        return sets
 
     def table(self, result):
-        from emergent_icl.claims import table
+        from emergent_icl import board
 
-        return table(result['claims']) + (
-            f'\nwritten to {result["results"]}' if 'results' in result else ''
-        )
+        where = f'\nwritten to {result["results"]}' if 'results' in result else ''
+        return board.table(result['claims']) + where
 
 
 # %% ../nbs/94_cli.ipynb #4343322b
@@ -1324,7 +1236,6 @@ COMMANDS = {
     'llc': Llc,
     'claims': Claims,
     'ls': Ls,
-    'bench': Bench,
     'version': Version,
 }
 OF_RECIPE = (

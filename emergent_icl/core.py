@@ -10,6 +10,7 @@ __all__ = [
     'NonNegativeFloat',
     'Share',
     'RULES',
+    'DATA_URL',
     'static',
     'concrete',
     'pytree',
@@ -33,6 +34,9 @@ __all__ = [
     'named_leaves',
     'replacing',
     'write_json',
+    'clone_folder',
+    'fetched',
+    'data_file',
 ]
 
 # %% ../nbs/00_core.ipynb #f9ff4c47
@@ -40,6 +44,8 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import importlib.resources
+import importlib.util
 import json
 import math
 import numbers
@@ -385,3 +391,46 @@ def write_json(
     "Put a JSON file in place at once or not at all"
     with replacing(path, sync) as part:
         part.write_text(json.dumps(value, indent=indent), encoding='utf-8')
+
+
+# %% ../nbs/00_core.ipynb #5393e073
+DATA_URL = 'https://raw.githubusercontent.com/emergent-icl/emergent-icl/main/data/'
+
+
+def clone_folder() -> Path | None:
+    "The clone that the package or the working directory lies in; None: there is none"
+    package = Path(importlib.util.find_spec('emergent_icl').origin).parent
+    for folder in (package.parent, Path.cwd(), *Path.cwd().parents):
+        if (folder / 'data').is_dir() and (folder / 'emergent_icl').is_dir():
+            return folder
+    return None
+
+
+def fetched(
+    url: str,  # of the folder, with a slash at its end
+    name: str,  # of the file in it
+    sha256: str,  # that the content must have
+) -> Path:
+    "A file that is fetched once and cached by its content; raises OSError where that fails"
+    import pooch
+
+    cached = pooch.os_cache('emergent-icl') / 'data'
+    place = f'{sha256[:16]}-{name.replace("/", "-")}'
+    try:
+        held = pooch.retrieve(url + name, f'sha256:{sha256}', place, cached, progressbar=False)
+    except (OSError, ValueError) as error:
+        way = 'work in a clone of the repository, or install the newest version'
+        raise OSError(f'data_file: {url + name}: {type(error).__name__}; {way}') from None
+    return Path(held)
+
+
+def data_file(
+    name: str,  # such as 'claims/burstiness/glyphs.json'
+) -> Path:
+    "The path of a file of `data/`, in the clone or fetched; raises OSError where that fails"
+    clone = clone_folder()
+    if clone and (clone / 'data' / name).is_file():
+        return clone / 'data' / name
+    known = json.loads((importlib.resources.files('emergent_icl') / 'data.json').read_text())
+    require(name in known, 'data_file', 'name', name, 'must be a file of data/')
+    return fetched(DATA_URL, name, known[name])
