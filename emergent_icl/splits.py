@@ -7,29 +7,31 @@ __all__ = [
     'GROUPS',
     'alias_table',
     'Split',
+    'check_counts',
     'split_classes',
+    'draw_besides',
     'draw_distinct',
     'draw_without_replacement',
     'shuffle',
 ]
 
-# %% ../nbs/04_splits.ipynb #fb83500c
+# %% ../nbs/04_splits.ipynb #825ada26
 import dataclasses
-from dataclasses import field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
+from jaxtyping import Array, Bool, Float, Int
 
-from .core import fold, pytree, require, static
-
-# %% ../nbs/04_splits.ipynb #bb537c5e
-GROUPS = ('rare', 'common', 'zipfian', 'holdout')
+from .core import fold, pytree, require, require_number, require_whole, static
 
 
-# %% ../nbs/04_splits.ipynb #a245ea6f
-def alias_table(weights):  # [n] positive weights
-    "Walker's alias method: thresholds out of 2^32 - 1, and where to go above them"
+# %% ../nbs/04_splits.ipynb #c301f1d5
+def alias_table(
+    weights,  # [n] positive
+) -> tuple:  # thresholds [n] uint32, and aliases [n]
+    "Walker's alias method: when a column keeps the draw, and where it goes else"
     n = len(weights)
     scaled, alias = np.asarray(weights, np.float64) * n / np.sum(weights), np.arange(n)
     keep = np.ones(n)
@@ -43,217 +45,212 @@ def alias_table(weights):  # [n] positive weights
     return np.minimum(keep * 2.0**32, 2.0**32 - 1).astype(np.uint32), alias
 
 
-# %% ../nbs/04_splits.ipynb #9cbf2d4d
+# %% ../nbs/04_splits.ipynb #e01306c3
+GROUPS = ('rare', 'common', 'zipfian', 'holdout')
+
+
 @pytree
 class Split:
-    "Classes in a fixed random order (rare, common, holdout) with their items, and the weights by which they are drawn"
+    "Classes in a fixed random order with their items, and the weights by which they are drawn"
 
     items: jax.Array  # [classes, exemplars, …], the whole item set
-    order: (
-        jax.Array
-    )  # [places] int32: the class at each place; places run through rare, common, holdout
-    threshold: jax.Array  # [columns] uint32, alias tables of the four groups one after another
+    order: jax.Array  # [places] int32: the class at each place; rare, common, holdout
+    threshold: jax.Array  # [columns] uint32, alias tables of the four groups
     alias: jax.Array  # [columns] int32, the place to go to above the threshold
     n_rare: int = static()
     n_common: int = static()
     n_holdout: int = static()
-    span: tuple = static(
-        default=None
-    )  # first exemplar in use and the one after the last; None: all of them
+    span: tuple | None = static(default=None)  # exemplars in use, first and one after the last
 
     @property
-    def n_train(self):
+    def n_train(self) -> int:
+        "How many classes are trained on"
         return self.n_rare + self.n_common
 
     @property
-    def n_exemplars(self):  # in use
+    def n_exemplars(self) -> int:
+        "How many exemplars of each class are in use"
         return self.items.shape[1] if self.span is None else self.span[1] - self.span[0]
 
     @property
-    def train_classes(
-        self,
-    ):  # [n_train] class indices, to fit features on without looking at the holdout classes
+    def train_classes(self) -> jax.Array:  # [n_train] class indices
+        "What features may be fitted on without a look at the holdout classes"
         return self.order[: self.n_train]
 
     @property
-    def holdout_classes(self):  # [n_holdout] class indices
+    def holdout_classes(self) -> jax.Array:  # [n_holdout] class indices
+        "The classes that training never shows"
         return self.order[self.n_train :]
 
-    def count(self, group):  # number of classes in one of `GROUPS`
-        return dict(
-            rare=self.n_rare, common=self.n_common, zipfian=self.n_train, holdout=self.n_holdout
-        )[group]
+    @property
+    def counts(self) -> tuple:  # of the four groups
+        "How many classes each of `GROUPS` has"
+        return self.n_rare, self.n_common, self.n_train, self.n_holdout
 
-    def weights(self, group):  # one of `GROUPS`
-        "How often a draw from the group gives each place, [places] float64, summing to 1"
-        sizes = [self.count(g) for g in GROUPS]
-        i = GROUPS.index(group)
-        columns = slice(sum(sizes[:i]), sum(sizes[: i + 1]))
-        keep = (np.asarray(self.threshold)[columns].astype(np.float64) + 1) / 2**32 / sizes[i]
-        first = [0, self.n_rare, 0, self.n_train][i]
-        return np.bincount(first + np.arange(sizes[i]), keep, len(self.order)) + np.bincount(
-            np.asarray(self.alias)[columns], 1 / sizes[i] - keep, len(self.order)
-        )
+    @property
+    def starts(self) -> tuple:  # of the four groups
+        "The first place of each of `GROUPS`"
+        return 0, self.n_rare, 0, self.n_train
 
-    def with_items(
-        self, items
-    ):  # an item set or array with the same classes and exemplars, such as PCA features
-        "The same split over other items"
-        items = getattr(items, 'items', items)
-        require(
-            items.shape[:2] == self.items.shape[:2],
-            'with_items',
-            'items.shape',
-            items.shape,
-            f'the split has {self.items.shape[0]} classes of {self.items.shape[1]} exemplars',
-        )
-        return dataclasses.replace(self, items=jnp.asarray(items))
+    def count(self, group: str) -> int:
+        "How many classes one of `GROUPS` has"
+        return self.counts[GROUPS.index(group)]
 
-    def exemplars(
-        self,
-        start: int = 0,  # first exemplar to draw from, as the item set counts them
-        stop: int = None,  # the one after the last; None: to the end
+
+# %% ../nbs/04_splits.ipynb #25fb8a4e
+@patch
+def draw(
+    self: Split,
+    key,  # a JAX random key
+    group: Int[Array, '...'],  # index into `GROUPS`, for each draw
+) -> Int[Array, '...']:  # places, int32, drawn independently
+    "Draw a class, as its place in the order, for every entry of `group`"
+    k_column, k_keep = jax.random.split(key)
+    columns = np.cumsum((0, *self.counts[:-1]))  # where each group's table begins
+    size, table, first = (jnp.array(a)[group] for a in (self.counts, columns, self.starts))
+    column = jax.random.randint(k_column, group.shape, 0, jnp.maximum(size, 1))
+    keep = jax.random.bits(k_keep, group.shape) <= self.threshold[table + column]
+    return jnp.where(keep, first + column, self.alias[table + column]).astype(jnp.int32)
+
+
+@patch
+def weights(
+    self: Split,
+    group: str,  # one of `GROUPS`
+) -> Float[np.ndarray, ' places']:  # sums to 1
+    "How often a draw from the group gives each place, read from its table"
+    i, n = GROUPS.index(group), len(self.order)
+    size, begin = self.counts[i], sum(self.counts[:i])
+    columns = slice(begin, begin + size)
+    keep = (np.asarray(self.threshold)[columns].astype(np.float64) + 1) / 2**32 / size
+    own = np.bincount(self.starts[i] + np.arange(size), keep, n)
+    return own + np.bincount(np.asarray(self.alias)[columns], 1 / size - keep, n)
+
+
+# %% ../nbs/04_splits.ipynb #d70c6381
+def check_counts(n, rare, common, holdout, block):
+    "Refuse counts that the item set cannot meet"
+    require_whole('split_classes', 0, rare=rare, common=common, holdout=holdout)
+    train = rare + common
+    require_whole('split_classes', 1, block=block)
+    blocks = holdout == 0 or (train - 1) // block < (n - holdout) // block
+    torn = f'some block of {block} copies would be in training and in holdout: lower `rare`, or'
+    for ok, field, value, rule in (
+        (train > 0, 'rare + common', train, 'training needs at least one class'),
+        (
+            train + holdout <= n,
+            'rare + common + holdout',
+            train + holdout,
+            f'there are {n} classes',
+        ),
+        (n % block == 0, 'block', block, f'a divisor of the {n} classes'),
+        (blocks, 'holdout', holdout, f'{torn} take a multiple of {block}'),
     ):
-        "The same classes, seen in some of their exemplars only: train on some and evaluate on the others"
-        E = self.items.shape[1]
-        span = start, E if stop is None else stop
-        ok = all(isinstance(i, (int, np.integer)) for i in span) and 0 <= span[0] < span[1] <= E
-        require(
-            ok,
-            'exemplars',
-            'start, stop',
-            span,
-            f'whole numbers with 0 <= start < stop <= {E}, the exemplars of a class',
-        )
-        return dataclasses.replace(self, span=tuple(map(int, span)))
-
-    def draw(
-        self,
-        key,  # a JAX random key
-        group,  # int array of any shape: index into `GROUPS`, for each draw
-    ):  # places, int32 of the same shape, drawn independently
-        "Draw a class (as its place in the order) from a group for every entry of `group`"
-        k_column, k_keep = jax.random.split(key)
-        sizes = [self.count(g) for g in GROUPS]
-        size, start, first = (
-            jnp.array(a)[group]
-            for a in (sizes, np.cumsum([0] + sizes[:-1]), [0, self.n_rare, 0, self.n_train])
-        )
-        column = jax.random.randint(k_column, group.shape, 0, jnp.maximum(size, 1))
-        keep = jax.random.bits(k_keep, group.shape) <= self.threshold[start + column]
-        return jnp.where(keep, first + column, self.alias[start + column]).astype(jnp.int32)
+        require(ok, 'split_classes', field, value, rule)
 
 
-# %% ../nbs/04_splits.ipynb #2e30fc2f
+# %% ../nbs/04_splits.ipynb #04622014
 def split_classes(
     items,  # an `ItemSet`, or any array [classes, exemplars, …]
-    rare=1603,  # classes in the group `rare`; defaults as published for Omniglot's 1,623
-    common=10,  # classes in the group `common`
-    holdout=10,  # classes that training never shows, taken from the end
-    zipf_exponent=0.0,  # a in 1/j^a over rare and common jointly; 0 is uniform
-    block=None,  # consecutive classes that stay on one side; None: what the item set says
-    seed=1337,  # of the order of the classes; the published one
-    zipf_within=False,  # draw `rare` and `common` by their Zipf weights too (`use_zipf_for_common_rare`)
+    rare: int = 1603,  # classes of group `rare`; defaults as published for Omniglot's 1,623
+    common: int = 10,  # classes of group `common`
+    holdout: int = 10,  # classes that training never shows, from the end of the order
+    zipf_exponent: float = 0.0,  # a in 1/j^a over rare and common jointly; 0 is uniform
+    block: int | None = None,  # classes that stay on one side; None: as the item set says
+    seed: int = 1337,  # of the order of the classes; the published one
+    zipf_within: bool = False,  # draw `rare` and `common` by Zipf weights too
 ) -> Split:
-    "Split the classes of an item set as Chan et al. 2022 do; raises ValueError for counts that cannot be met"
+    "Split the classes of an item set as Chan et al. 2022 do; raises ValueError for wrong counts"
     block = getattr(items, 'block', 1) if block is None else block
     items = jnp.asarray(getattr(items, 'items', items))
-    n, say = (
-        items.shape[0],
-        lambda ok, field, value, allowed: require(ok, 'split_classes', field, value, allowed),
-    )
-    for field, value in dict(rare=rare, common=common, holdout=holdout).items():
-        say(
-            isinstance(value, (int, np.integer)) and value >= 0,
-            field,
-            value,
-            'a number of classes is a whole number from 0',
-        )
-    say(rare + common > 0, 'rare + common', rare + common, 'training needs at least one class')
-    say(
-        rare + common + holdout <= n,
-        'rare + common + holdout',
-        rare + common + holdout,
-        f'the item set has {n} classes',
-    )
-    say(isinstance(seed, (int, np.integer)) and seed >= 0, 'seed', seed, 'a whole number from 0')
-    say(
-        isinstance(zipf_exponent, (int, float, np.number)) and 0 <= zipf_exponent <= 10,
-        'zipf_exponent',
-        zipf_exponent,
-        'a number from 0 to 10',
-    )
-    say(
-        isinstance(block, (int, np.integer)) and block >= 1 and n % block == 0,
-        'block',
-        block,
-        f'a divisor of the {n} classes',
-    )
-    say(
-        holdout == 0 or (rare + common - 1) // block < (n - holdout) // block,
-        'holdout',
-        holdout,
-        f'some block of {block} copies would stand in training and in holdout: lower `rare`, or take a multiple of {block}',
-    )
+    n, train = items.shape[0], rare + common
+    check_counts(n, rare, common, holdout, block)
+    require_whole('split_classes', 0, seed=seed)
+    require_number('split_classes', 0, 10, zipf_exponent=zipf_exponent)
     blocks = np.random.default_rng(seed).choice(n // block, size=n // block, replace=False)
     order = (blocks[:, None] * block + np.arange(block)).reshape(-1)
-    order = np.concatenate([order[: rare + common], order[n - holdout :]])
-
-    zipf = np.arange(rare + common, 0, -1.0) ** -zipf_exponent
-    flat = np.ones_like(zipf)
-    within = zipf if zipf_within else flat
-    groups = [
-        (within[:rare], 0),
-        (within[rare:], rare),
-        (zipf, 0),
-        (np.ones(holdout), rare + common),
-    ]
-    tables = [
-        (threshold, alias + first)
-        for w, first in groups
-        for threshold, alias in [alias_table(w)]
-        if len(w)
-    ]
-    threshold, alias = (np.concatenate(t) for t in zip(*tables))
-    return Split(
-        items,
-        jnp.asarray(order, jnp.int32),
-        jnp.asarray(threshold),
-        jnp.asarray(alias, jnp.int32),
-        rare,
-        common,
-        holdout,
-    )
+    order = np.concatenate([order[:train], order[n - holdout :]])
+    zipf = np.arange(train, 0, -1.0) ** -zipf_exponent
+    within = zipf if zipf_within else np.ones_like(zipf)
+    groups = (within[:rare], 0), (within[rare:], rare), (zipf, 0), (np.ones(holdout), train)
+    tables = [(*alias_table(w), first) for w, first in groups if len(w)]
+    threshold = np.concatenate([threshold for threshold, _, _ in tables])
+    alias = np.concatenate([alias + first for _, alias, first in tables])
+    order, threshold, alias = map(jnp.asarray, (order.astype(np.int32), threshold, alias))
+    return Split(items, order, threshold, alias.astype(jnp.int32), rare, common, holdout)
 
 
-# %% ../nbs/04_splits.ipynb #0ef4cf92
+# %% ../nbs/04_splits.ipynb #75b45aca
+@patch
+def with_items(
+    self: Split,
+    items,  # an `ItemSet` or array with the same classes and exemplars, such as PCA features
+) -> Split:
+    "The same split over other items"
+    items = jnp.asarray(getattr(items, 'items', items))
+    rule = f'the split has {self.items.shape[0]} classes of {self.items.shape[1]} exemplars'
+    same = items.shape[:2] == self.items.shape[:2]
+    require(same, 'with_items', 'items.shape', items.shape, rule)
+    return dataclasses.replace(self, items=items)
+
+
+@patch
+def exemplars(
+    self: Split,
+    start: int = 0,  # first exemplar to draw from, as the item set counts them
+    stop: int | None = None,  # the one after the last; None: to the end
+) -> Split:
+    "The same classes, seen in some of their exemplars only"
+    E = self.items.shape[1]
+    stop = E if stop is None else stop
+    require_whole('exemplars', 0, E - 1, start=start)
+    require_whole('exemplars', start + 1, E, stop=stop)
+    return dataclasses.replace(self, span=(int(start), int(stop)))
+
+
+# %% ../nbs/04_splits.ipynb #a7e1ccd3
+def draw_besides(
+    split: Split,
+    key,  # a JAX random key
+    group: Int[Array, '...'],  # index into `GROUPS`, for each draw
+    drawn: list,  # arrays of places that must not be drawn, which broadcast to `group`
+) -> Int[Array, '...']:  # places
+    "Draw a class for every entry of `group`, weights renormalized over those not yet drawn"
+
+    def taken(place):
+        return sum((place == other for other in drawn), jnp.zeros(group.shape, bool))
+
+    def again(state):
+        attempt, place = state
+        anew = split.draw(fold(key, attempt), group)
+        return attempt + 1, jnp.where(taken(place), anew, place)
+
+    first = split.draw(fold(key, 0), group)
+    return jax.lax.while_loop(lambda state: taken(state[1]).any(), again, (1, first))[1]
+
+
 def draw_distinct(
     split: Split,
     key,  # a JAX random key
-    group,  # [n] int: index into `GROUPS`, for each sequence
+    group: Int[Array, ' n'],  # index into `GROUPS`, for each sequence
     ways: int,  # how many classes
-    besides=None,  # [n, k] places that must not be drawn, if any
-):  # [n, ways] places, different within a row
-    "Draw `ways` different classes for each sequence, weights renormalized over those not yet drawn"
-    drawn = [] if besides is None else list(besides.T)
-    first_way = len(drawn)
+    besides: Int[Array, 'n k'] | None = None,  # places that must not be drawn, if any
+) -> Int[Array, 'n ways']:  # places, different within a row
+    "Draw different classes for each sequence"
+    known = [] if besides is None else list(besides.T)
+    drawn = []
     for way in range(ways):
-        taken = lambda place: sum((place == other for other in drawn), jnp.zeros(group.shape, bool))
-        again = lambda state: (
-            state[0] + 1,
-            jnp.where(taken(state[1]), split.draw(fold(key, way, state[0]), group), state[1]),
-        )
-        first = split.draw(fold(key, way, 0), group)
-        drawn.append(jax.lax.while_loop(lambda state: taken(state[1]).any(), again, (1, first))[1])
-    return jnp.stack(drawn[first_way:], -1)
+        drawn.append(draw_besides(split, fold(key, way), group, known + drawn))
+    return jnp.stack(drawn, -1)
 
 
+# %% ../nbs/04_splits.ipynb #e936d77a
 def draw_without_replacement(
     key,  # a JAX random key
-    group,  # [n, T] int: positions of a row with equal numbers must get different values
-    size: int,  # values are 0 … size-1; must be at least the largest number of equals in a row
-):  # [n, T] int32
-    "Draw a value for each position, uniformly among those that no earlier position of its group has"
+    group: Int[Array, 'n T'],  # equal numbers in a row must get different values
+    size: int,  # values are 0 … size-1; at least the largest number of equals in a row
+) -> Int[Array, 'n T']:
+    "Draw a value for each position, uniformly among those that its group has not taken"
     before_nTT = jnp.tril(group[:, :, None] == group[:, None, :], -1)
     rank_nT = jax.random.randint(key, group.shape, 0, jnp.maximum(size - before_nTT.sum(-1), 1))
 
@@ -266,8 +263,10 @@ def draw_without_replacement(
     return jax.lax.fori_loop(0, group.shape[1], place, jnp.zeros_like(rank_nT))
 
 
-# %% ../nbs/04_splits.ipynb #e7551ad9
-def shuffle(key, rows):  # rows [n, N, …]
+def shuffle(
+    key,  # a JAX random key
+    rows: Int[Array, 'n N *more'] | Float[Array, 'n N *more'] | Bool[Array, 'n N *more'],
+) -> jax.Array:  # of the same shape
     "Permute the second axis, each row by a permutation of its own"
     order = jnp.argsort(jax.random.bits(key, rows.shape[:2]), axis=1)
     return jnp.take_along_axis(rows, order.reshape(order.shape + (1,) * (rows.ndim - 2)), axis=1)
