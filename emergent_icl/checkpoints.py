@@ -4,287 +4,371 @@
 
 # %% auto #0
 __all__ = [
-    'Busy',
-    'Damaged',
-    'SaveError',
+    'log',
+    'DTYPE',
+    'STEP',
+    'UNFINISHED',
+    'OWN_FILE',
     'dtype_of',
-    'leaf_path',
+    'stored_as',
     'is_key',
+    'leaf_path',
     'pack',
-    'read_json',
-    'remove',
-    'save',
-    'load',
+    'unpack',
+    'own_files',
     'saved_steps',
+    'unfinished',
+    'remove',
+    'make_room',
+    'save',
+    'Leaf',
+    'Manifest',
+    'ArrayMeta',
+    'read_manifest',
+    'load',
+    'load_as',
 ]
 
-# %% ../nbs/31_checkpoints.ipynb #dd1bc995
-import hashlib
+# %% ../nbs/31_checkpoints.ipynb #77c4570b
+import functools
 import json
 import logging
 import math
 import os
 import re
-import shutil
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
+from annotated_types import Ge, Len, Lt
+from typing_extensions import TypedDict
 
-from .core import write_json
+from emergent_icl.records import (
+    Busy,  # noqa: F401
+    Damaged,
+    Whole,
+    check_record,
+    digest,
+    read_bytes,
+    read_record,
+    write_record,
+)
 
+# %% ../nbs/31_checkpoints.ipynb #43545104
+log = logging.getLogger(__name__)
 
-# %% ../nbs/31_checkpoints.ipynb #d43ea270
-class Busy(RuntimeError):
-    "Another process writes to this folder"
-
-
-class Damaged(RuntimeError):
-    "A file of a run is missing, cut off or changed"
-
-
-class SaveError(OSError):
-    "Something could not be written; what had been written before is intact"
-
-
-_DTYPE = re.compile(r'bool|u?int\d+|float\d+(_e\w+)?|bfloat16|complex\d+')
-
-
-def dtype_of(name):
-    if not isinstance(name, str) or not _DTYPE.fullmatch(name):
-        raise ValueError(
-            f'runs: dtype {name!r} is none of bool, int, uint, float, bfloat16, complex; nothing else is read'
-        )
-    return jnp.dtype(name)
+# %% ../nbs/31_checkpoints.ipynb #3ee97083
+DTYPE = re.compile(r'bool|u?int\d+|float\d+(_e\w+)?|bfloat16|complex\d+')
 
 
-def _stored(dtype):
-    return (
-        dtype if dtype.kind in 'biufc' else np.dtype(f'uint{8 * dtype.itemsize}')
-    )  # what Zarr sees
+def dtype_of(name) -> np.dtype:  # as `dtype.name` gives it
+    "The type of numbers by name; raises ValueError for anything else, such as `object`"
+    if not isinstance(name, str) or not DTYPE.fullmatch(name):
+        rule = 'only bool, int, uint, float, bfloat16 and complex are read'
+        raise ValueError(f'checkpoints: dtype {name!r}: {rule}')
+    return np.dtype(jnp.dtype(name))
 
 
-def leaf_path(path):  # ['block_0', 'query'], without the `.value` that Flax variables end in
+def stored_as(dtype: np.dtype) -> np.dtype:
+    "What Zarr sees: the type itself, or whole numbers of the same width"
+    return dtype if dtype.kind in 'biufc' else np.dtype(f'uint{8 * dtype.itemsize}')
+
+
+def is_key(leaf) -> bool:
+    "Whether a leaf is a JAX random key, or stands for one"
+    dtype = getattr(leaf, 'dtype', None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def leaf_path(path) -> list:  # of a leaf, as `jax.tree_util.tree_flatten_with_path` gives it
+    "The path as a list of names and numbers: `['blocks', 0, 'bias']`"
     parts = [next(getattr(p, a) for a in ('key', 'idx', 'name') if hasattr(p, a)) for p in path]
     if len(parts) > 1 and isinstance(path[-1], jax.tree_util.GetAttrKey) and parts[-1] == 'value':
-        parts = parts[:-1]
+        parts = parts[:-1]  # Flax hangs an array below itself
     return [p if isinstance(p, int) else str(p) for p in parts]
 
 
-# %% ../nbs/31_checkpoints.ipynb #f110c49c
-def is_key(leaf):
-    return isinstance(leaf, (jax.Array, jax.ShapeDtypeStruct)) and jnp.issubdtype(
-        leaf.dtype, jax.dtypes.prng_key
-    )
+# %% ../nbs/31_checkpoints.ipynb #d053e14c
+def _plain(leaf, name):  # -> array of numbers, and the generator's name of a key
+    if not getattr(leaf, 'is_fully_addressable', True):
+        rule = 'lies on other processes too; gather it first with process_allgather'
+        raise ValueError(f'checkpoints: {name} {rule}')
+    if is_key(leaf):
+        return np.asarray(jax.random.key_data(leaf)), str(jax.random.key_impl(leaf))
+    value = np.asarray(leaf)
+    dtype_of(value.dtype.name)
+    return value, None
 
 
-# %% ../nbs/31_checkpoints.ipynb #db086d37
-def pack(tree, rows=None):  # rows: the leading axis of all leaves, or None
-    "One array [rows, n] for each dtype, and the list of leaves that tells how to take them apart"
+def pack(
+    tree,
+    rows: int | None = None,  # length of the leading axis that all leaves share, such as seeds
+) -> tuple:  # (leaves, {dtype: array [rows, n]})
+    "One array for each type, and the list of leaves that tells how to take them apart"
     leaves, groups = [], {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        if not getattr(leaf, 'is_fully_addressable', True):
-            raise ValueError(
-                f'runs: {leaf_path(path)} lies on other processes too; gather it first with jax.experimental.multihost_utils.process_allgather'
-            )
-        impl, value = (
-            (str(jax.random.key_impl(leaf)), jax.random.key_data(leaf))
-            if is_key(leaf)
-            else (None, leaf)
-        )
-        value = np.asarray(value)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = leaf_path(path)
+        value, key = _plain(leaf, name)
         if rows and value.shape[:1] != (rows,):
-            raise ValueError(
-                f'runs: {leaf_path(path)} has shape {value.shape}; the first axis must be that of the {rows} seeds'
-            )
-        dtype_of(value.dtype.name)
-        leaves.append(
-            dict(
-                path=leaf_path(path),
-                dtype=value.dtype.name,
-                shape=list(value.shape[1:] if rows else value.shape),
-                key=impl,
-            )
-        )
+            rule = f'the first axis must be that of the {rows} seeds'
+            raise ValueError(f'checkpoints: {name} has shape {value.shape}; {rule}')
+        shape = list(value.shape[1:] if rows else value.shape)
+        leaves.append(dict(path=name, dtype=value.dtype.name, shape=shape, key=key))
         if value.size:
-            groups.setdefault(value.dtype.name, []).append(
-                value.view(_stored(value.dtype)).reshape(rows or 1, -1)
-            )
-    return leaves, {
-        name: np.concatenate(parts, 1) for name, parts in groups.items()
-    }  # concatenate copies: the caller may donate its arrays
+            flat = value.view(stored_as(value.dtype)).reshape(rows or 1, -1)
+            groups.setdefault(value.dtype.name, []).append(flat)
+    # concatenate copies: the caller may donate its arrays
+    return leaves, {name: np.concatenate(parts, 1) for name, parts in groups.items()}
 
 
-# %% ../nbs/31_checkpoints.ipynb #8a4e175b
-def _unpack(leaves, groups, lead=()):  # the inverse; `lead`: leading axes of the groups
+# %% ../nbs/31_checkpoints.ipynb #32cacdaf
+def unpack(
+    leaves: list,  # as `pack` gives them
+    groups: dict,  # {dtype: array [*lead, n]}
+    lead: tuple = (),  # leading axes of the groups
+) -> list:  # of arrays [*lead, …], in the order of the leaves
+    "The inverse of `pack`"
     taken, out = dict.fromkeys(groups, 0), []
     for leaf in leaves:
-        n, name, shape = math.prod(leaf['shape']), leaf['dtype'], (*lead, *leaf['shape'])
-        flat = (
-            groups[name][..., taken[name] : taken[name] + n]
-            if n
-            else np.zeros(shape, dtype_of(name))
-        )
-        if n:
-            taken[name] += n
+        n, name = math.prod(leaf['shape']), leaf['dtype']
+        shape = (*lead, *leaf['shape'])
+        if not n:
+            out.append(np.zeros(shape, dtype_of(name)))
+            continue
+        flat = groups[name][..., taken[name] : taken[name] + n]
+        taken[name] += n
         out.append(np.ascontiguousarray(flat).view(dtype_of(name)).reshape(shape))
     return out
 
 
-# %% ../nbs/31_checkpoints.ipynb #b5cc5aa2
-def _digest(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-# %% ../nbs/31_checkpoints.ipynb #aeb3e34e
-def _read(root, name, limit=None):  # limit: bytes
-    "The bytes of a file below `root`; refuses names and links that lead out of it, and files larger than `limit` or the memory"
-    path, parts = Path(root), Path(name).parts
-    if not parts or Path(name).is_absolute() or '..' in parts:
-        raise ValueError(f'runs: the name {name!r} leads out of {root}')
-    for part in parts:
-        path = path / part
-        if path.is_symlink():
-            raise ValueError(f'runs: {path} is a symbolic link; a run holds none')
-    try:
-        size = path.stat().st_size
-    except (FileNotFoundError, NotADirectoryError):
-        raise Damaged(f'{path} is missing') from None
-    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    if size > min(limit or memory, memory):
-        raise ValueError(
-            f'runs: {path} claims {size:,} bytes, more than the {min(limit or memory, memory):,} that are read at most'
-        )
-    return path.read_bytes()
-
-
-def read_json(root, name, limit=2**26):
-    try:
-        return json.loads(_read(root, name, limit))
-    except ValueError as e:
-        if isinstance(e, (json.JSONDecodeError, UnicodeDecodeError)):
-            raise Damaged(f'{Path(root) / name} is no JSON: {e}') from None
-        raise
-
-
-_NOISE = re.compile(
-    '.*(target_byte_size too small|Skipping merge of OCDBT)', re.S
-)  # said by Orbax at every save of a few arrays
-
-
-logging.getLogger('absl').addFilter(lambda record: not _NOISE.match(str(record.msg)))
-
-# %% ../nbs/31_checkpoints.ipynb #bce9f950
-_checkpointer = ocp.Checkpointer(
-    ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_compression=False)
+# %% ../nbs/31_checkpoints.ipynb #000a0499
+STEP = re.compile(r'0|[1-9]\d{0,17}', re.ASCII)
+UNFINISHED = re.compile(rf'({STEP.pattern})\.orbax-checkpoint-tmp(-\d+)?')
+OWN_FILE = re.compile(
+    r'_CHECKPOINT_METADATA|_METADATA|_sharding|commit_success\.txt'
+    r'|manifest\.json|\.manifest\.json\.\d+\.tmp'
+    rf'|(empty|{DTYPE.pattern})/(\.zarray|\.zattrs|\d+(\.\d+)*)(\.__lock)?'
 )
 
 
-def remove(target):  # the manifest first, so that half a checkpoint never counts
-    (target / 'manifest.json').unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
+def own_files(target) -> list:  # of names such as 'float32/0.0', the manifest last
+    "The files of one checkpoint that this module wrote"
+    target, names = Path(target), []
+    for where, _, files in os.walk(target):
+        names += [(Path(where) / f).relative_to(target).as_posix() for f in files]
+    own = [n for n in names if OWN_FILE.fullmatch(n) and not (target / n).is_symlink()]
+    return sorted(own, key=lambda n: (n == 'manifest.json', n))
 
 
-def save(folder, step, packed, rows=None):  # rows: seeds, or None for a full state
-    "Write one checkpoint, then its manifest"
-    leaves, groups = packed
-    target, groups, height = (
-        folder / str(step),
-        groups or dict(empty=np.zeros((rows or 1, 1), np.uint8)),
-        rows or 1,
-    )
+def saved_steps(folder) -> list:  # sorted
+    "Steps whose checkpoint in this folder is finished: its manifest is there"
+    found = [f for f in Path(folder).iterdir()] if Path(folder).is_dir() else []
+    own = [f for f in found if STEP.fullmatch(f.name) and not f.is_symlink()]
+    return sorted(int(f.name) for f in own if (f / 'manifest.json').is_file())
+
+
+def unfinished(folder) -> list:  # of paths
+    "Checkpoints in this folder that a killed process left half written"
+    found = [f for f in Path(folder).iterdir()] if Path(folder).is_dir() else []
+    own = [f for f in found if not f.is_symlink() and f.is_dir()]
+    return [
+        f
+        for f in own
+        if UNFINISHED.fullmatch(f.name)
+        or STEP.fullmatch(f.name)
+        and not (f / 'manifest.json').is_file()
+    ]
+
+
+# %% ../nbs/31_checkpoints.ipynb #863845d8
+def remove(target):  # the folder of a checkpoint
+    "Delete the files that this module wrote, the manifest first: half a checkpoint never counts"
+    target = Path(target)
+    if target.is_symlink() or not target.is_dir():
+        return
+    for name in reversed(own_files(target)):
+        (target / name).unlink(missing_ok=True)
+    for where, _, _ in os.walk(target, topdown=False):
+        try:
+            Path(where).rmdir()
+        except OSError:  # it holds something else
+            pass
+
+
+def make_room(target):  # the folder that a checkpoint is to be written to
+    "Clear the place of a checkpoint; what is somebody else's there moves aside"
+    target = Path(target)
+    remove(target)
+    if target.exists() or target.is_symlink():
+        names = (target.with_name(f'{target.name}.kept{i or ""}') for i in range(10**6))
+        aside = next(p for p in names if not p.exists() and not p.is_symlink())
+        target.rename(aside)
+        log.warning('checkpoints: %s was in the way of a checkpoint; it is %s now', target, aside)
+
+
+# %% ../nbs/31_checkpoints.ipynb #cb84d29a
+@functools.cache
+def _checkpointer():  # made on first use: importing this module touches no device
+    import orbax.checkpoint as ocp
+
+    said = re.compile('.*(target_byte_size too small|Skipping merge of OCDBT)', re.S)
+    logging.getLogger('absl').addFilter(lambda record: not said.match(str(record.msg)))
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_compression=False))
+
+
+def _write(target, groups, height):  # by Orbax, a file for each type and row
+    import orbax.checkpoint as ocp
+
     args = {
         name: ocp.SaveArgs(chunk_byte_size=array.nbytes // height, shard_axes=(0,))
         for name, array in groups.items()
-    }  # a file a seed
-    remove(target)
-    _checkpointer.save(target.absolute(), args=ocp.args.PyTreeSave(groups, save_args=args))
-    names = sorted(str(f.relative_to(target)) for f in target.rglob('*') if f.is_file())
-    body = dict(
-        step=step,
-        rows=rows,
-        leaves=leaves,
-        files={
-            name: [len(data), _digest(data)]
-            for name in names
-            for data in [(target / name).read_bytes()]
-        },
-    )
-    write_json(
-        target / 'manifest.json', dict(body, sha256=_digest(json.dumps(body).encode())), sync=False
-    )
+    }
+    _checkpointer().save(target.absolute(), args=ocp.args.PyTreeSave(groups, save_args=args))
 
 
-# %% ../nbs/31_checkpoints.ipynb #d454e93a
-def _manifest(target):
-    body = read_json(target, 'manifest.json')
-    if not isinstance(body, dict) or body.pop('sha256', None) != _digest(json.dumps(body).encode()):
-        raise Damaged(f'{target}/manifest.json was changed')
+def save(
+    folder,  # of checkpoints
+    step: int,
+    packed: tuple,  # by `pack`
+    rows: int | None = None,  # seeds, each in files of its own; `None`: a full state
+):
+    "Write one checkpoint, then its manifest"
+    leaves, groups = packed
+    target, height = Path(folder) / str(step), rows or 1
+    make_room(target)
+    _write(target, groups or dict(empty=np.zeros((height, 1), np.uint8)), height)
+    contents = {name: (target / name).read_bytes() for name in own_files(target)}
+    files = {name: [len(data), digest(data)] for name, data in contents.items()}
+    body = dict(step=step, rows=rows, leaves=leaves, files=files)
+    write_record(target / 'manifest.json', body, sync=False)
+
+
+# %% ../nbs/31_checkpoints.ipynb #7c7bbcfe
+class Leaf(TypedDict):
+    path: list[int | str]
+    dtype: str
+    shape: list[Whole]
+    key: str | None  # the generator of a random key
+
+
+class Manifest(TypedDict):  # `files`: size and SHA-256
+    step: Whole
+    rows: Annotated[int, Ge(1), Lt(2**31)] | None
+    leaves: list[Leaf]
+    files: dict[str, Annotated[list[int | str], Len(2, 2)]]
+
+
+class ArrayMeta(TypedDict):  # of Zarr 2
+    shape: list[Whole]
+    chunks: Annotated[list[Annotated[int, Ge(1)]], Len(2)]
+    dtype: str
+    compressor: None
+    filters: None
+    order: str
+
+
+def read_manifest(target) -> dict:
+    "What a checkpoint says of itself; raises Damaged"
+    target = Path(target)
+    body = read_record(target, 'manifest.json', Manifest)
+    if str(body['step']) != target.name:
+        raise Damaged(f'{target} is a copy of the checkpoint of step {body["step"]}')
     return body
 
 
-def _checked(target, body, name):
-    if name not in body['files']:
+def _whole_file(target, manifest, name):  # -> bytes, as they were written
+    if name not in manifest['files']:
         raise Damaged(f'{target}/{name} is not in the manifest')
-    data = _read(target, name)
-    if [len(data), _digest(data)] != body['files'][name]:
-        raise Damaged(
-            f'{target}/{name} has {len(data):,} bytes where {body["files"][name][0]:,} were written'
-            if len(data) != body['files'][name][0]
-            else f'{target}/{name} was changed'
-        )
+    data, (size, sha256) = read_bytes(target, name), manifest['files'][name]
+    if len(data) != size:
+        raise Damaged(f'{target}/{name} has {len(data):,} bytes where {size} were written')
+    if digest(data) != sha256:
+        raise Damaged(f'{target}/{name} was changed')
     return data
 
 
-# %% ../nbs/31_checkpoints.ipynb #371df88c
-def load(target, row=None):  # row: one seed alone, or None for everything
+# %% ../nbs/31_checkpoints.ipynb #5e610dc4
+def _group(target, manifest, name, n, row):  # -> array [rows, n], or [n] of one row
+    rows, dtype = manifest['rows'] or 1, stored_as(dtype_of(name))
+    file = f'{target}/{name}/.zarray'
+    meta = json.loads(_whole_file(target, manifest, f'{name}/.zarray'))
+    check_record(file, meta, ArrayMeta)
+    height = meta['chunks'][0]
+    plain = (meta['shape'], meta['chunks'][1:], meta['order']) == ([rows, n], [n], 'C')
+    if not plain or meta['dtype'] != dtype.str:
+        raise ValueError(f'checkpoints: {file} is no plain array of {rows} x {n} {dtype}')
+    wanted = range(math.ceil(rows / height)) if row is None else [row // height]
+    parts = [_whole_file(target, manifest, f'{name}/{i}.0') for i in wanted]
+    size = height * n * dtype.itemsize
+    if any(len(part) != size for part in parts):
+        rule = f'claims {size:,} bytes a file, but holds {len(parts[0]):,}'
+        raise ValueError(f'checkpoints: {target}/{name} {rule}')
+    chunks = [np.frombuffer(part, dtype).reshape(height, n) for part in parts]
+    return np.concatenate(chunks)[:rows] if row is None else chunks[0][row % height]
+
+
+def load(
+    target,  # folder of one checkpoint
+    row: int | None = None,  # one seed alone; `None`: all
+) -> tuple:  # (manifest, list of arrays)
     "Leaves of a checkpoint, checked; with `row` only the files that hold it are opened"
-    body = _manifest(target)
-    rows, groups, totals = body['rows'] or 1, {}, {}
-    for leaf in body['leaves']:
-        totals[leaf['dtype']] = totals.get(leaf['dtype'], 0) + math.prod(leaf['shape'])
-    for name, n in totals.items():
-        if not n:
-            continue
-        dtype = _stored(dtype_of(name))
-        meta = json.loads(_checked(target, body, f'{name}/.zarray'))
-        if (
-            meta['shape'],
-            meta['chunks'][1:],
-            meta['compressor'],
-            meta['filters'],
-            meta['order'],
-        ) != ([rows, n], [n], None, None, 'C') or np.dtype(str(meta['dtype'])) != dtype:
-            raise ValueError(f'runs: {target}/{name} is no plain array of {rows} x {n} {dtype}')
-        height = meta['chunks'][0]
-        wanted = range(math.ceil(rows / height)) if row is None else [row // height]
-        parts = [_checked(target, body, f'{name}/{i}.0') for i in wanted]
-        if any(len(part) != height * n * dtype.itemsize for part in parts):
-            raise ValueError(
-                f'runs: {target}/{name} claims {height * n * dtype.itemsize:,} bytes a file, but holds {len(parts[0]):,}'
-            )
-        array = np.concatenate([np.frombuffer(part, dtype).reshape(height, n) for part in parts])[
-            :rows
+    manifest, totals = read_manifest(target), {}
+    for leaf in manifest['leaves']:
+        n = totals.get(leaf['dtype'], 0) + math.prod(leaf['shape'])
+        totals[leaf['dtype']] = n
+    groups = {name: _group(target, manifest, name, n, row) for name, n in totals.items() if n}
+    if row is None:  # everything is asked for, so everything is checked
+        for name in manifest['files']:
+            _whole_file(target, manifest, name)
+    whole = row is None and manifest['rows']
+    if row is None and not whole:
+        groups = {name: array[0] for name, array in groups.items()}
+    return manifest, unpack(manifest['leaves'], groups, (manifest['rows'],) if whole else ())
+
+
+# %% ../nbs/31_checkpoints.ipynb #727ecc98
+def _asked(leaf):  # [dtype, shape], as JSON would hold it; the dtype of a key is None
+    dtype = leaf.dtype if hasattr(leaf, 'dtype') else np.result_type(leaf)
+    return [None if is_key(leaf) else dtype.name, list(np.shape(leaf))]
+
+
+def _had(leaf):  # the same of a leaf in a manifest; the last axis of a key is its data
+    return [None, leaf['shape'][:-1]] if leaf['key'] else [leaf['dtype'], leaf['shape']]
+
+
+def _put(like, value, key):  # one array, as and where `like` says
+    if isinstance(like, (bool, int, float)):
+        return type(like)(value.item())
+    if isinstance(like, (np.ndarray, np.generic)):
+        return value.copy()
+    where = getattr(like, 'sharding', None)
+    if key:
+        keys = jax.random.wrap_key_data(jnp.asarray(value), impl=key)
+        return keys if where is None else jax.device_put(keys, where)
+    if where is None:
+        return jnp.array(value)
+    return jax.make_array_from_callback(value.shape, where, lambda i: value[i])
+
+
+def load_as(
+    abstract,  # a tree of arrays or `jax.ShapeDtypeStruct`; `sharding` says where each array goes
+    target,  # folder of a full state
+):  # the same tree with the numbers of the state
+    "A full state as the tree that is asked for; raises Damaged, or ValueError if the tree differs"
+    manifest, values = load(target)
+    paths, tree = jax.tree_util.tree_flatten_with_path(abstract)
+    asked = {json.dumps(leaf_path(path)): _asked(leaf) for path, leaf in paths}
+    had = {json.dumps(leaf['path']): _had(leaf) for leaf in manifest['leaves']}
+    if len(paths) != len(values) or asked != had:
+        wrong = [k for k in {**had, **asked} if had.get(k) != asked.get(k)]
+        each = [
+            f'{k}: {had.get(k, "absent")} in the checkpoint, {asked.get(k, "absent")} asked for'
+            for k in wrong[:3]
         ]
-        groups[name] = (
-            array[row % height] if row is not None else array if body['rows'] else array[0]
-        )
-    if row is None:  # a full state: every other file is checked as well
-        for name in body['files']:
-            _checked(target, body, name)
-    return body, _unpack(body['leaves'], groups, (rows,) if row is None and body['rows'] else ())
-
-
-# %% ../nbs/31_checkpoints.ipynb #126a59fe
-def saved_steps(folder):  # steps whose manifest is there
-    return (
-        sorted(
-            int(f.name)
-            for f in folder.iterdir()
-            if re.fullmatch(r'\d+', f.name) and (f / 'manifest.json').exists()
-        )
-        if folder.is_dir()
-        else []
-    )
+        of = f'{len(wrong)} of {len(had)} arrays'
+        raise ValueError(f'checkpoints: {target} differs in {of}: {"; ".join(each)}')
+    keys = [leaf['key'] for leaf in manifest['leaves']]
+    leaves = [_put(like, value, key) for (_, like), value, key in zip(paths, values, keys)]
+    return jax.tree.unflatten(tree, leaves)
