@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PROBES', 'eval_source', 'Named', 'Picked', 'named_probes', 'full_probes']
 
-# %% ../nbs/25_behavior.ipynb #8e2999c6
+# %% ../nbs/25_behavior.ipynb #b0b53481
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +16,7 @@ from emergent_icl.icl import (
     IWL,
     ByFrequency,
     Conflict,
+    Heads,
     Loss,
     PerSequence,
     Published,
@@ -31,7 +32,7 @@ from emergent_icl.predictions import (
 from . import sequences
 from .clamps import Under
 from .core import pytree, require, static
-from .heads import AttentionScores, Heads, Repeated
+from .heads import AttentionScores, Repeated
 from .losses import regression_loss, token_loss
 from .markov import NGram, smoothed_counts
 
@@ -85,9 +86,9 @@ class Picked:
         return self.pick(self.probe(model))
 
 
-# %% ../nbs/25_behavior.ipynb #ecfed7f6
+# %% ../nbs/25_behavior.ipynb #3f902ee2
 def _scores(name):
-    return lambda e, **settings: Scores(eval_source(e, name), name, **settings)
+    return lambda e, **settings: Scores(eval_source(e, name), name=name, **settings)
 
 
 def _published(name):
@@ -102,7 +103,7 @@ def _published(name):
 
 def _by_frequency(name):  # without Zipf's law in the queries, so that every rank is seen often
     return lambda e, **settings: ByFrequency(
-        eval_source(replace(e, zipf_exponent=0.0), 'no_support_zipfian'), name, **settings
+        eval_source(replace(e, zipf_exponent=0.0), 'no_support_zipfian'), name=name, **settings
     )
 
 
@@ -110,7 +111,7 @@ def _ranks(row):  # of `ByFrequency`, whose bins begin at the ranks 1, 2, 4, …
     return {f'{name}_{2**i}': v for name, values in row.items() for i, v in enumerate(values)}
 
 
-# %% ../nbs/25_behavior.ipynb #4bfaafe4
+# %% ../nbs/25_behavior.ipynb #ff4adbb5
 _IMAGES = {
     'icl': (
         'in-context learning: accuracy on holdout classes that the context shows',
@@ -123,16 +124,16 @@ _IMAGES = {
     'ciwl': (
         "scores where the context shows the query's label but not its class",
         lambda e, **kw: CIWL(eval_source(e, 'ciwl'), **kw),
-        lambda e, **kw: CIWL(eval_source(e, 'ciwl'), '', **kw),
+        lambda e, **kw: CIWL(eval_source(e, 'ciwl'), name='', **kw),
     ),
     'swapped': (
         'answers as the context says or as the weights say, where training classes swap labels',
         lambda e, **kw: Conflict(eval_source(e, 'swapped'), **kw),
-        lambda e, **kw: Conflict(eval_source(e, 'swapped'), '', **kw),
+        lambda e, **kw: Conflict(eval_source(e, 'swapped'), name='', **kw),
     ),
     'per_sequence': (
         'accuracy and probability among labels in the context and out of it, holdout classes',
-        lambda e, **kw: PerSequence(eval_source(e, 'fewshot_holdout'), 'per_sequence', **kw),
+        lambda e, **kw: PerSequence(eval_source(e, 'fewshot_holdout'), name='per_sequence', **kw),
         lambda e, **kw: PerSequence(eval_source(e, 'fewshot_holdout'), **kw),
     ),
     'frequency': (
@@ -161,19 +162,19 @@ _SEQUENCES = {  # names of the published commands
 _IMAGES |= {name: (about, _scores(name), _published(name)) for name, about in _SEQUENCES.items()}
 
 
-# %% ../nbs/25_behavior.ipynb #8ff1c6c1
+# %% ../nbs/25_behavior.ipynb #8cb8d051
 def _lines(e, new):  # a source of lines with the training's tasks or with new ones
     return (replace(e, n_tasks=0) if new else e).make_source()
 
 
 def _line_loss(name, scale=1, new=False):
-    return lambda e, **kw: Loss(_lines(e, new).scaled(scale), regression_loss, name, **kw)
+    return lambda e, **kw: Loss(_lines(e, new).scaled(scale), name=name, loss=regression_loss, **kw)
 
 
 def _line_scores(scale=1, new=False, name=''):
     return lambda e, **kw: RegressionScores(
         _lines(e, new),
-        name,
+        name=name,
         tasks=e.make_source().tasks if e.n_tasks else None,
         scales=(scale,),
         **kw,
@@ -240,7 +241,7 @@ def _orders(row):  # of `NGramScores`
     }
 
 
-# %% ../nbs/25_behavior.ipynb #0e431752
+# %% ../nbs/25_behavior.ipynb #f2dedff3
 def _copying(e, **_):  # random tokens that come again at a distance; chains repeat themselves
     repeats = Repeated(e.vocabulary, e.context // 2, e.context // 4) if e.text else None
     return AttentionScores(repeats or e.make_held_out(), n=128)
@@ -258,7 +259,7 @@ def _best_heads(row):  # of `AttentionScores`: of the head that does it most
 _LANGUAGE = {
     'held_out': (
         'loss on sequences never trained on',
-        lambda e, **kw: Loss(e.make_held_out(), token_loss, 'held_out', **kw),
+        lambda e, **kw: Loss(e.make_held_out(), name='held_out', loss=token_loss, **kw),
         _held_out,
     ),
     'icl_score': (
@@ -272,7 +273,9 @@ _LANGUAGE = {
     ),
     'without_positions': (
         'loss on sequences never trained on, of the model without its positions',
-        lambda e, **kw: WithoutPositions(Loss(e.make_held_out(), token_loss, 'loss', **kw)),
+        lambda e, **kw: WithoutPositions(
+            Loss(e.make_held_out(), name='loss', loss=token_loss, **kw)
+        ),
         lambda e, **kw: WithoutPositions(_held_out(e, **kw)),
     ),
     'heads': (
@@ -283,12 +286,12 @@ _LANGUAGE = {
 }
 
 
-# %% ../nbs/25_behavior.ipynb #f5d295ac
+# %% ../nbs/25_behavior.ipynb #56aa173b
 def _as_trained(e, **settings):
     if e.family == 'images':
         return _scores('training')(e, **settings)
     loss = regression_loss if e.family == 'regression' else token_loss
-    return Loss(e.make_source(), loss, 'training', **settings)
+    return Loss(e.make_source(), name='training', loss=loss, **settings)
 
 
 def _as_trained_in_full(e, **settings):

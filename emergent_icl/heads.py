@@ -7,57 +7,56 @@ __all__ = [
     'Repeated',
     'token_names',
     'targets',
-    'ideal',
     'pattern_scores',
+    'ideal',
     'attention_patterns',
+    'with_stderr',
     'OnData',
     'AttentionMaps',
     'AttentionScores',
     'Ablations',
-    'Heads',
 ]
 
-# %% ../nbs/21_heads.ipynb #9deddbd5
-from typing import Any, Callable
+# %% ../nbs/21_heads.ipynb #2b13eabc
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec as P
 
 from .clamps import Clamped, replaced
-from .core import Batch, TokenBatch, fold, pytree, static
-from .icl import query_scores
+from .core import Batch, TokenBatch, fold, pytree, require, static
 
 
-# %% ../nbs/21_heads.ipynb #17f3c17b
+# %% ../nbs/21_heads.ipynb #4c6103a0
 @pytree
 class Repeated:
-    "Random tokens, and then the same again: nothing but an earlier copy tells what comes next"
+    "Random tokens, and then the same again: only an earlier copy tells what comes next"
 
     n_symbols: int = static()  # V
     period: int = static(
         default=16
-    )  # tokens before the first comes again; all different if there are symbols enough
-    shortest: int | None = static(
-        default=None
-    )  # if given, each sequence has a period of its own, from `shortest` to `period`
-    repeats: int = static(
-        default=2
-    )  # tokens in a sequence are `repeats * period`, and one to predict at the end
+    )  # tokens before the first comes again; all different if they can
+    shortest: int | None = static(default=None)  # periods are drawn from here to `period`
+    repeats: int = static(default=2)  # a sequence has `repeats * period` tokens, and one to predict
 
     def __post_init__(self):
         low = self.period if self.shortest is None else self.shortest
-        if not 1 <= low <= self.period or self.repeats < 1 or self.n_symbols < 2:
-            raise ValueError(
-                f'{self}: n_symbols must be at least 2, repeats and shortest at least 1, and shortest at most period'
-            )
+        require(self.n_symbols >= 2, 'Repeated', 'n_symbols', self.n_symbols, 'must be at least 2')
+        require(self.repeats >= 1, 'Repeated', 'repeats', self.repeats, 'must be at least 1')
+        rule = f'must be from 1 to period={self.period}'
+        require(1 <= low <= self.period, 'Repeated', 'shortest', low, rule)
 
     @property
     def n_labels(self):
         return self.n_symbols
 
-    def sample(self, key, n):  # `TokenBatch` of [n, repeats * period + 1] tokens
+    def sample(
+        self,
+        key,  # a JAX random key
+        n: int,  # sequences
+    ) -> TokenBatch:  # of [n, repeats * period + 1] tokens
         V, P, low = self.n_symbols, self.period, self.shortest or self.period
         if P <= V:
             first = jnp.argsort(jax.random.uniform(fold(key, 'tokens'), (n, V)), -1)[:, :P]
@@ -67,10 +66,8 @@ class Repeated:
         return TokenBatch(jnp.take_along_axis(first, jnp.arange(self.repeats * P + 1) % period, 1))
 
 
-# %% ../nbs/21_heads.ipynb #b3b570c2
-def _kinds(
-    batch, T
-):  # what stands at each token [B, T], less than 0 for what never comes again; whether labels have tokens of their own
+# %% ../nbs/21_heads.ipynb #d1a296a9
+def _kinds(batch, T):  # [B, T], below 0 for what never comes again; and: have labels tokens?
     if isinstance(batch, TokenBatch):
         return batch.inputs, False
     if not isinstance(batch, Batch):
@@ -82,103 +79,99 @@ def _kinds(
 
 
 def token_names(
-    batch,  # one of the library's
+    batch,  # of images and labels, of points and values, or of tokens
     which: int = 0,  # of its sequences
-):  # list of T str
-    "A name for every token: the symbol itself, or x1 y1 x2 … of items or points and their labels or values"
+) -> list[str]:  # T
+    "A name for every token: the symbol itself, or x1 y1 x2 …"
     if isinstance(batch, TokenBatch):
         return [str(t) for t in np.asarray(batch.inputs[which])]
-    n = batch.labels.shape[1] if isinstance(batch, Batch) else batch.y.shape[1]
-    return [f'{letter}{i + 1}' for i in range(n) for letter in 'xy'][
-        : 2 * n - isinstance(batch, Batch)
-    ]
+    labels = batch.labels if isinstance(batch, Batch) else batch.y
+    names = [f'{letter}{i + 1}' for i in range(labels.shape[1]) for letter in 'xy']
+    return names[:-1] if isinstance(batch, Batch) else names  # the query has no label to see
 
 
-# %% ../nbs/21_heads.ipynb #87790588
+# %% ../nbs/21_heads.ipynb #420bc837
 def targets(
-    batch,  # token sequences, image-label sequences, or regression
-    n_tokens: int,  # T of the patterns: 2N + 1 for interleaved items and labels, N + 1 for concatenated ones
-    query_only=None,  # of image-label sequences: ask the query alone; None: yes; False: every item
+    batch,  # of images and labels, of points and values, or of tokens
+    n_tokens: int,  # T of the patterns: 2N + 1 where labels have tokens, N + 1 where not
+    query_only: bool = True,  # of images and labels: ask the query alone, or every item
 ) -> dict:  # {kind: [B, T, T] bool}, from the row's token to the column's
-    "Where heads of each kind would look: `previous_token`, `match`, `prefix_matching`; those that the sequences have"
+    "Where heads of each kind would look, of the kinds that the sequences have"
     B, T = len(batch), n_tokens
     row, col = jnp.arange(T)[:, None], jnp.arange(T)
-    kind_BT, interleaved = _kinds(batch, T)
-    paired = interleaved or not isinstance(batch, (Batch, TokenBatch))
-    previous = (col == row - 1) & ((row % 2 == 1) if paired else True)
+    kind_BT, labels_apart = _kinds(batch, T)
+    in_pairs = labels_apart or not isinstance(batch, (Batch, TokenBatch))
+    previous = (col == row - 1) & ((row % 2 == 1) | (not in_pairs))
     out = dict(previous_token=jnp.broadcast_to(previous, (B, T, T)))
     if kind_BT is None:
         return out
-    asked = (
-        (row == T - 1) if isinstance(batch, Batch) and query_only in (None, True) else (row >= 0)
-    )
-    earlier_copy = (
-        (kind_BT[:, :, None] == kind_BT[:, None]) & (kind_BT[:, :, None] >= 0) & (col < row)
-    )
+    asked = (row == T - 1) | (not isinstance(batch, Batch) or not query_only)
+    same = (kind_BT[:, :, None] == kind_BT[:, None]) & (kind_BT[:, :, None] >= 0)
+    earlier_copy = same & (col < row)
     out['match'] = earlier_copy & asked
-    if interleaved or isinstance(batch, TokenBatch):
-        out['prefix_matching'] = jnp.pad(earlier_copy[:, :, :-1], ((0, 0), (0, 0), (1, 0))) & asked
+    if labels_apart or isinstance(batch, TokenBatch):
+        after = jnp.pad(earlier_copy[:, :, :-1], ((0, 0), (0, 0), (1, 0)))
+        out['prefix_matching'] = after & asked
     return out
 
 
-# %% ../nbs/21_heads.ipynb #28e7779c
-def ideal(
-    kind: str,  # of `targets`
-):  # a rule for `replaced('blocks.0.pattern', …)`
-    "The pattern of a perfect head of this kind, for sequences of any length: evenly over its targets, and on the token itself where there is none"
-
-    def rule(pattern_BHRT, batch):
-        T = pattern_BHRT.shape[-1]
-        hits = targets(batch, T, query_only=False)
-        if kind not in hits:
-            raise ValueError(
-                f'ideal: kind={kind!r} must be one of {", ".join(hits)} for a {type(batch).__name__}'
-            )
-        where = jnp.where(hits[kind].any(-1, keepdims=True), hits[kind], jnp.eye(T, dtype=bool))
-        return (where / where.sum(-1, keepdims=True))[:, None]
-
-    return rule
-
-
-# %% ../nbs/21_heads.ipynb #8fa706fe
+# %% ../nbs/21_heads.ipynb #b69600af
 def pattern_scores(
     pattern_BHRT,  # attention from R = T tokens to T
     batch,  # the sequences
-    query_only=None,  # as in `targets`
-    causal=True,  # tokens see those before only
-) -> dict:  # {name: [B, H]}; NaN for a sequence in which there is nothing to be found
-    "What each head looks at in each sequence, by the table above"
+    query_only: bool = True,  # as in `targets`
+    causal: bool = True,  # tokens see only those before
+) -> dict:  # {name: [B, H]}; NaN for a sequence without targets
+    "What each head looks at in each sequence"
     T = pattern_BHRT.shape[-1]
+    row, col = jnp.arange(T)[:, None], jnp.arange(T)
     hits = targets(batch, T, query_only)
-    visible_R = jnp.arange(1.0, T + 1) if causal else jnp.full(T, float(T))
 
-    def over_rows(value_BHR, rows_BR):  # mean over some rows
+    def attention_to(where_BRT):  # [B, H, R]
+        return jnp.einsum('bhrt,brt->bhr', pattern_BHRT, where_BRT.astype(pattern_BHRT.dtype))
+
+    def mean_over(rows_BR, value_BHR):  # [B, H]
         n = rows_BR.sum(-1)[:, None]
         return jnp.where(n > 0, (value_BHR * rows_BR[:, None]).sum(-1) / jnp.maximum(n, 1), jnp.nan)
 
-    attention_to = lambda where_BRT: jnp.einsum(
-        'bhrt,brt->bhr', pattern_BHRT, where_BRT.astype(pattern_BHRT.dtype)
-    )
-    out = {kind: over_rows(attention_to(where), where.any(-1)) for kind, where in hits.items()}
+    out = {kind: mean_over(where.any(-1), attention_to(where)) for kind, where in hits.items()}
     if 'prefix_matching' in hits:
-        where = hits['prefix_matching']
-        rows, chance = where.any(-1), (where.sum(-1) / visible_R)[:, None]
-        out['induction'] = over_rows((attention_to(where) - chance) / (1 - chance), rows)
+        right = hits['prefix_matching']
+        rows, visible_R = right.any(-1), jnp.arange(1.0, T + 1) if causal else float(T)
+        chance = (right.sum(-1) / visible_R)[:, None]
+        out['induction'] = mean_over(rows, (attention_to(right) - chance) / (1 - chance))
         if isinstance(batch, Batch):
-            others = (jnp.arange(T) % 2 == 1) & (jnp.arange(T)[:, None] >= jnp.arange(T)) & ~where
-            out['induction_strength'] = over_rows(attention_to(where) - attention_to(others), rows)
-    row, col = jnp.arange(T)[:, None], jnp.arange(T)
+            wrong = (col % 2 == 1) & (row >= col) & ~right
+            strength = attention_to(right) - attention_to(wrong)
+            out['induction_strength'] = mean_over(rows, strength)
     out['entropy'] = jax.scipy.special.entr(pattern_BHRT).sum(-1).mean(-1)
     out['distance'] = (pattern_BHRT * jnp.abs(row - col)).sum(-1).mean(-1)
     out['variability'] = jnp.abs(pattern_BHRT - pattern_BHRT.mean(0)).sum(-1).mean(-1) / 2
     return out
 
 
-# %% ../nbs/21_heads.ipynb #85fbbcb5
+# %% ../nbs/21_heads.ipynb #f937d454
+def ideal(
+    kind: str,  # of `targets`
+) -> Callable:  # a rule for `replaced('blocks.0.pattern', …)`
+    "The pattern of a perfect head: evenly over its targets, on the token itself without any"
+
+    def rule(pattern_BHRT, batch):
+        T = pattern_BHRT.shape[-1]
+        hits = targets(batch, T, query_only=False)
+        known = f'must be one of {", ".join(hits)} for a {type(batch).__name__}'
+        require(kind in hits, 'ideal', 'kind', kind, known)
+        where = jnp.where(hits[kind].any(-1, keepdims=True), hits[kind], jnp.eye(T, dtype=bool))
+        return (where / where.sum(-1, keepdims=True))[:, None]
+
+    return rule
+
+
+# %% ../nbs/21_heads.ipynb #78ae7274
 def attention_patterns(
     model,  # a `Transformer`, or a clamped one
     batch,  # of the kind that its encoder reads
-    each=lambda pattern_BHRT: pattern_BHRT,  # what to keep of a layer's patterns
+    each: Callable = lambda pattern_BHRT: pattern_BHRT,  # what to keep of a layer's patterns
 ):  # [L, B, H, R, T], or a pytree of [L, …]
     "The patterns of all layers"
     kept = []
@@ -192,35 +185,36 @@ def attention_patterns(
     return jax.tree.map(lambda *layers: jnp.stack(layers), *kept)
 
 
-def _mean_stderr(values, axis):  # over independent sequences, leaving NaN out
-    n = (~jnp.isnan(values)).sum(axis)
-    return jnp.nanmean(values, axis), jnp.where(
-        n > 1, jnp.nanstd(values, axis) * jnp.sqrt(1 / jnp.maximum(n - 1, 1)), jnp.nan
-    )
-
-
-def _named(values, axis):  # {name: array} with their standard errors
+def with_stderr(
+    values: dict,  # {name: array}
+    axis: int,  # of independent sequences
+) -> dict:  # {name: mean, name_stderr: standard error}
+    "Means over sequences and their standard errors, leaving NaN out"
     out = {}
     for name, value in values.items():
-        out[name], out[f'{name}_stderr'] = _mean_stderr(value, axis)
+        n = (~jnp.isnan(value)).sum(axis)
+        stderr = jnp.nanstd(value, axis) * jnp.sqrt(1 / jnp.maximum(n - 1, 1))
+        out[name] = jnp.nanmean(value, axis)
+        out[f'{name}_stderr'] = jnp.where(n > 1, stderr, jnp.nan)
     return out
 
 
-class OnData:  # a probe that looks at `n` sequences of a source
+class OnData:
+    "A probe that looks at `n` sequences of its `source`, drawn by `seed`"
+
     def batch(self):
-        if self.n < 2:
-            raise ValueError(
-                f'{type(self).__name__}: n={self.n} sequences have no standard error, take 2 or more'
-            )
+        "The sequences"
+        rule = 'must be 2 or more for a standard error'
+        require(self.n >= 2, type(self).__name__, 'n', self.n, rule)
         return self.source.sample(fold(jax.random.key(self.seed), 'structure'), self.n)
 
 
-# %% ../nbs/21_heads.ipynb #25930274
+# %% ../nbs/21_heads.ipynb #e092d7c0
 @pytree
 class AttentionMaps(OnData):
-    "Mean attention pattern of every head, and those of the first sequences"
+    "`attention`: mean pattern of every head; `attention_examples`: those of the first sequences"
 
-    source: Any
+    source: Any  # of sequences
     n: int = static(default=64)  # sequences
     seed: int = static(default=0)  # which sequences
     examples: int = static(default=0)  # sequences whose own patterns are given, too
@@ -230,29 +224,13 @@ class AttentionMaps(OnData):
     )
 
     def __call__(self, model):
-        "`attention` [layer, head, token, key], its standard error, and `attention_examples`"
         pattern_LBHRT = attention_patterns(model, self.batch())
-        out = _named(dict(attention=pattern_LBHRT), 1)
-        return (
-            out | dict(attention_examples=jnp.moveaxis(pattern_LBHRT, 1, 0)[: self.examples])
-            if self.examples
-            else out
-        )
+        out = with_stderr(dict(attention=pattern_LBHRT), 1)
+        if self.examples:
+            out['attention_examples'] = jnp.moveaxis(pattern_LBHRT, 1, 0)[: self.examples]
+        return out
 
 
-_SCORES = (
-    'previous_token',
-    'match',
-    'prefix_matching',
-    'induction',
-    'induction_strength',
-    'entropy',
-    'distance',
-    'variability',
-)
-
-
-# %% ../nbs/21_heads.ipynb #ce7b006f
 @pytree
 class AttentionScores(OnData):
     "What every head looks at: the scores of the table, with standard errors over sequences"
@@ -260,91 +238,54 @@ class AttentionScores(OnData):
     source: Any  # in distribution, or `Repeated`
     n: int = static(default=256)  # sequences
     seed: int = static(default=0)  # which sequences
-    query_only: bool | None = static(default=None)  # as in `targets`
-
-    @property
-    def dims(self):
-        return dict.fromkeys(_SCORES, ('layer', 'head'))
+    query_only: bool = static(default=True)  # as in `targets`
+    dims = dict.fromkeys(
+        'previous_token match prefix_matching induction induction_strength '
+        'entropy distance variability'.split(),
+        ('layer', 'head'),
+    )
 
     def __call__(self, model):
-        batch = self.batch()
-        return _named(
-            attention_patterns(
-                model,
-                batch,
-                lambda p: pattern_scores(p, batch, self.query_only, model.config.causal),
-            ),
-            1,
-        )
+        batch, causal = self.batch(), model.config.causal
+
+        def score(pattern_BHRT):
+            return pattern_scores(pattern_BHRT, batch, self.query_only, causal)
+
+        return with_stderr(attention_patterns(model, batch, score), 1)
 
 
-# %% ../nbs/21_heads.ipynb #71e2576d
+# %% ../nbs/21_heads.ipynb #98a1ae8c
 @pytree
 class Ablations(OnData):
-    "The loss without each of the heads, minus the loss with all of them, with standard errors"
+    "`zero_ablation` or `mean_ablation`: the loss without each head minus the loss with all"
 
-    source: Any
-    loss: Callable = static()  # `loss(model, batch) -> [B]`, such as `optim.query_loss`
-    how: str = static(
-        default='zero'
-    )  # zero: a head gives nothing; mean: it gives its mean over the sequences, place by place
+    source: Any  # of sequences
+    loss: Callable = static()  # `loss(model, batch) -> [B]`, such as `losses.query_loss`
+    how: str = static(default='zero')  # zero, or mean: over the sequences, place by place
     n: int = static(default=256)  # sequences
     seed: int = static(default=0)  # which sequences
 
     def __post_init__(self):
-        if self.how not in ('zero', 'mean'):
-            raise ValueError(f'Ablations: how={self.how!r} must be zero or mean')
+        ok = self.how in ('zero', 'mean')
+        require(ok, 'Ablations', 'how', self.how, 'must be zero or mean')
 
     @property
     def dims(self):
         return {f'{self.how}_ablation': ('layer', 'head')}
 
     def __call__(self, model):
-        "`zero_ablation` or `mean_ablation` [layer, head] and its standard error, in the loss's unit"
         batch, (L, H) = self.batch(), (model.config.n_layers, model.config.n_heads)
-        instead = [0.0] * L
+        names, instead = [f'blocks.{layer}.head' for layer in range(L)], [0.0] * L
         if self.how == 'mean':
             kept = {}
-            model.query(batch, tap=lambda name, value: kept.setdefault(name, value))
-            instead = [kept[f'blocks.{l}.head'].mean(0) for l in range(L)]
+            model.query(batch, tap=kept.setdefault)
+            instead = [kept[name].mean(0) for name in names]
 
-        def without(index):  # -1: with all
-            clamps = [
-                replaced(
-                    f'blocks.{l}.head', instead[l], mask=(l * H + jnp.arange(H) == index)[:, None]
-                )
-                for l in range(L)
-            ]
+        def loss_without(head):  # a number from 0 to L * H - 1; -1: with all
+            masks = (head == jnp.arange(L * H)).reshape(L, H, 1)
+            clamps = [replaced(*pair, mask=mask) for *pair, mask in zip(names, instead, masks)]
             return self.loss(Clamped(model, *clamps), batch)
 
-        losses = jax.lax.map(without, jnp.arange(-1, L * H))
-        return _named({f'{self.how}_ablation': (losses[1:] - losses[0]).reshape(L, H, -1)}, -1)
-
-
-# %% ../nbs/21_heads.ipynb #ab373e67
-@pytree
-class Heads:
-    "What the heads of the last layer are worth to in-context learning, one without the others and the others without it: closed accuracies"
-
-    source: Any  # few-shot sequences
-    n: int = static(default=250)  # of them
-    clamps: tuple = ()  # of the model, see `clamps.Clamped`
-
-    def __call__(self, model):
-        "`icl_alone` the best head alone, `icl_alone_mean` the mean over heads; `icl_without` without the one that is missed most; `icl_all` with all, on the same sequences"
-        batch, c = self.source.sample(fold(jax.random.key(0), 'heads'), self.n), model.config
-
-        def accuracy(kept):  # [H] bool
-            off = replaced(f'blocks.{c.n_layers - 1}.head', 0.0, mask=~kept[:, None])
-            return query_scores(Clamped(model, *self.clamps, off).query(batch), batch)[
-                'closed'
-            ].mean()
-
-        one = jnp.eye(c.n_heads, dtype=bool)
-        alone, without = jnp.split(jax.lax.map(accuracy, jnp.concatenate([one, ~one])), 2)
-        return dict(
-            icl_alone=alone.max(),
-            icl_alone_mean=alone.mean(),
-            icl_without=without.min(),
-            icl_all=accuracy(jnp.ones(c.n_heads, bool)),
-        )
+        losses = jax.lax.map(loss_without, jnp.arange(-1, L * H))
+        rise = (losses[1:] - losses[0]).reshape(L, H, -1)
+        return with_stderr({f'{self.how}_ablation': rise}, -1)

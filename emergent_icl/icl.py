@@ -18,36 +18,39 @@ __all__ = [
     'Conflict',
     'CIWL',
     'ByFrequency',
+    'Heads',
 ]
 
-# %% ../nbs/23_icl.ipynb #35526aea
-import copy
+# %% ../nbs/23_icl.ipynb #80384189
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Bool, Float, Int
 
 from . import labelings, sequences
-from .core import fold, pytree, static
+from .clamps import Clamped, replaced
+from .core import fold, pytree, require, static
 
 
-# %% ../nbs/23_icl.ipynb #f0157991
+# %% ../nbs/23_icl.ipynb #b3ff0fdf
 def context_labels(
-    labels,  # [B, N+1], the last one the query's
-    n_labels,
-):  # V
-    "Which labels stand in the context, [B, V] bool"
+    labels: Int[Array, 'B T'],  # T = N + 1, the last one the query's
+    n_labels: int,  # V
+) -> Bool[Array, 'B V']:
+    "Which labels stand in the context"
     rows = jnp.arange(labels.shape[0])[:, None]
     return jnp.zeros((labels.shape[0], n_labels), bool).at[rows, labels[:, :-1]].set(True)
 
 
 def query_scores(
-    logits_BV,  # the model's logits for the query
-    batch,
-):  # the sequences
-    "Scores of each sequence, a dict of [B]: `loss` in nats, `open` and `closed` 0 or 1"
+    logits_BV: Float[Array, 'B V'],  # for the query
+    batch,  # the sequences
+) -> dict:  # of [B]: `loss` in nats, `open` and `closed` 0 or 1
+    "Loss of each sequence; is the answer right among all labels, and among those of the context?"
     target = batch.labels[:, -1]
     among = jnp.where(context_labels(batch.labels, logits_BV.shape[-1]), logits_BV, -jnp.inf)
     return dict(
@@ -57,389 +60,338 @@ def query_scores(
     )
 
 
+# %% ../nbs/23_icl.ipynb #cf0e5c3a
 def mean_stderr(
-    name, values_B
-):  # [B, …], the first axis that of independent sequences, two or more
-    "`{name: mean, name_stderr: standard error of the mean}`; raises ValueError for a single sequence, which has no standard error"
-    if values_B.shape[0] < 2:
-        raise ValueError(
-            f'{name}: {values_B.shape[0]} sequences have no standard error, take n of 2 or more'
-        )
-    return {
-        name: values_B.mean(0),
-        f'{name}_stderr': values_B.std(0, ddof=1) / values_B.shape[0] ** 0.5,
-    }
+    name: str,
+    values: Float[Array, 'B ...'],  # of independent sequences, two or more
+) -> dict:  # {name: mean, name_stderr: standard error of the mean}
+    "The mean over sequences and its standard error"
+    n = values.shape[0]
+    require(n >= 2, name, 'n', n, 'must be 2 sequences or more for a standard error')
+    return {name: values.mean(0), f'{name}_stderr': values.std(0, ddof=1) / n**0.5}
 
 
-# %% ../nbs/23_icl.ipynb #0b7a326c
+# %% ../nbs/23_icl.ipynb #be40e88d
+@pytree
 class SequenceProbe:
-    "What all probes share: sequences fixed by a seed, and means with standard errors of what a subclass says of each of them, in `each(model, batch) -> {name: [B, …]}`"
+    "Means over sequences fixed by a seed; a subclass has `each(model, batch) -> {name: [B, …]}`"
 
-    axes = {}  # of arrays, by the names that `each` gives
-    stream = None  # begins the path of its key; None: its name
+    source: Any  # of sequences
+    n: int = static(default=1000)  # sequences; an accuracy has a standard error of 0.016 or less
+    seed: int = static(default=0)  # which sequences
+    name: str = static(default='')  # begins the names of what is returned
+    batch: int = static(default=0)  # sequences in memory at a time, others then; 0: all at once
+
+    axes = {}  # {name that `each` gives: names of its further axes}
+    stream = None  # begins the path of its key; by default its name
 
     @property
     def dims(self):
-        return {self._named(k): v for k, v in self.axes.items()}  # as `probes` asks for them
+        return {self.named(k): v for k, v in self.axes.items()}
 
-    def _named(self, k):
+    def named(self, k: str) -> str:
+        "A name with the probe's own before it"
         return '_'.join(filter(None, (self.name, k)))
 
-    def per_sequence(self, model):  # {name: [n, …]}
+    def per_sequence(self, model) -> dict:  # {name: [n, …]}
         "What `each` says of every sequence"
         key = fold(jax.random.key(self.seed), self.stream or self.name or type(self).__name__)
         if not 0 < self.batch < self.n:
             return self.each(model, self.source.sample(key, self.n))
-        names = []
 
         def part(i):
-            row = self.each(model, self.source.sample(fold(key, 'part', i), self.batch))
-            names[:] = row
-            return row  # JAX sorts what it returns
+            return self.each(model, self.source.sample(fold(key, 'part', i), self.batch))
 
         parts = jax.lax.map(part, jnp.arange(-(-self.n // self.batch)))
-        return {k: parts[k].reshape(-1, *parts[k].shape[2:])[: self.n] for k in names}
+        return {k: v.reshape(-1, *v.shape[2:])[: self.n] for k, v in parts.items()}
 
-    def _means(self, values):
-        return {
-            k: v
-            for name, each in values.items()
-            for k, v in mean_stderr(self._named(name), each).items()
-        }
+    def means(self, values: dict) -> dict:
+        "Means and standard errors of what `each` says"
+        rows = [mean_stderr(self.named(name), value) for name, value in values.items()]
+        return {k: v for row in rows for k, v in row.items()}
 
-    def on(self, model, batch):  # sequences of one's own
-        "Means and standard errors over the sequences of a batch, by name"
-        return self._means(self.each(model, batch))
+    def on(self, model, batch) -> dict:
+        "Means and standard errors over sequences of one's own"
+        return self.means(self.each(model, batch))
 
-    def __call__(self, model):  # what `each` asks of it
-        "Means and standard errors over the probe's own sequences, by name"
-        return self._means(self.per_sequence(model))
+    def __call__(self, model) -> dict:
+        "Means and standard errors over the probe's own sequences"
+        return self.means(self.per_sequence(model))
 
 
-# %% ../nbs/23_icl.ipynb #4c9d6fca
+# %% ../nbs/23_icl.ipynb #317638d1
 @pytree
 class ICL(SequenceProbe):
-    "In-context learning: closed and open accuracy on few-shot sequences, with standard errors"
+    "In-context learning: closed and open accuracy on few-shot sequences, as `FewShot(split)`"
 
-    source: Any  # few-shot sequences, such as `FewShot(split)` on holdout classes
-    n: int = static(default=1000)  # sequences; the standard error is at most 1 / (2 sqrt(n))
-    seed: int = static(default=0)  # which sequences
-    name: str = static(default='icl')  # begins the names of what is returned
-    batch: int = static(
-        default=0
-    )  # sequences in memory at a time, which are then others; 0: all at once
+    name: str = static(default='icl')
     stream = 'icl'
 
-    def each(self, model, batch):  # has `.query(batch) -> [B, V]`
+    def each(self, model, batch):  # `model.query(batch) -> [B, V]`, here and below
         scores = query_scores(model.query(batch), batch)
         return dict(closed=scores['closed'], open=scores['open'])
 
 
 @pytree
 class IWL(SequenceProbe):
-    "In-weights learning: accuracy among all labels on sequences without support, with its standard error"
+    "In-weights learning: open accuracy on sequences without support, as `NoSupport(split)`"
 
-    source: Any  # sequences without support, such as `NoSupport(split)`
-    n: int = static(default=1000)  # sequences
-    seed: int = static(default=0)  # which sequences
-    name: str = static(default='iwl')  # of what is returned
-    batch: int = static(default=0)  # as in `ICL`
+    name: str = static(default='iwl')
     stream = 'iwl'
 
     def each(self, model, batch):
-        return {
-            '': query_scores(model.query(batch), batch)['open']
-        }  # has `.query(batch) -> [B, V]`
+        return {'': query_scores(model.query(batch), batch)['open']}
 
 
-# %% ../nbs/23_icl.ipynb #58f286d0
+# %% ../nbs/23_icl.ipynb #a8fb97ef
 @pytree
 class Scores(SequenceProbe):
-    "Loss in nats, open and closed accuracy on any image-label sequences, under a name of your own, with standard errors"
+    "Loss, open and closed accuracy on any image-label sequences"
 
-    source: Any  # any image-label source: bursty, mixed, few-shot of training classes, …
-    name: str = static(default='eval')  # begins the names of the scores
-    n: int = static(default=1000)  # sequences
-    seed: int = static(default=0)  # which sequences
-    batch: int = static(default=0)  # as in `ICL`
+    name: str = static(default='eval')
 
     def each(self, model, batch):
-        return query_scores(model.query(batch), batch)  # has `.query(batch) -> [B, V]`
+        return query_scores(model.query(batch), batch)
 
 
 @pytree
 class Loss(SequenceProbe):
-    "The mean of any loss on any source, with its standard error: for regression and language"
+    "The mean of any loss on any source"
 
-    source: Any  # any source
-    loss: Any = static()  # `loss(model, batch) -> [B]`, such as `optim.regression_loss`
     name: str = static(default='eval_loss')
-    n: int = static(default=1000)  # sequences
-    seed: int = static(default=0)  # which sequences
-    batch: int = static(default=0)  # as in `ICL`
+    loss: Callable | None = static(default=None)  # `loss(model, batch) -> [B]`
 
     def each(self, model, batch):
-        return {'': self.loss(model, batch)}  # what the loss asks of the model
+        return {'': self.loss(model, batch)}
 
 
-# %% ../nbs/23_icl.ipynb #15f56fec
+# %% ../nbs/23_icl.ipynb #38995d31
 def _inner(source):
     return getattr(source, 'source', source)  # of `SharedLabels`
 
 
+def _shared(source, labels):  # as `SharedLabels` has them
+    return labels % source.n_labels if isinstance(source, sequences.SharedLabels) else labels
+
+
 def _labelings(source):  # names of the labelings of rare and common classes
     source = _inner(source)
-    if hasattr(source, '_labelings'):
-        return source._labelings
+    if hasattr(source, 'labelings'):
+        return source.labelings
     name = getattr(source, 'labeling', None) or source.labeling_common
     return name, name
 
 
-# %% ../nbs/23_icl.ipynb #98737103
+def _place(split, classes):  # in the order of the split: rare, common, holdout
+    at = jnp.arange(len(split.order))
+    return jnp.zeros(split.items.shape[0], int).at[split.order].set(at)[classes]
+
+
+# %% ../nbs/23_icl.ipynb #1d68801b
 def trained_labels(
     source,  # whose labeling is meant, such as the training source
-    classes,
-):  # [...] class indices, as `Batch` has them
-    "Every label that a class has by its labeling, [..., k]; raises ValueError for labels that are assigned at random"
-    split, names = source.split, _labelings(source)
-    parts = [labelings.parse_labeling(name) for name in names]
-    if any(kind == 'unfixed' for kind, *_ in parts):
-        raise ValueError(
-            f'trained_labels: {type(_inner(source)).__name__} assigns labels at random (unfixed), so no class has one of its own; give a source with another labeling'
-        )
-    place = (
-        jnp.zeros(split.items.shape[0], int)
-        .at[split.order]
-        .set(jnp.arange(len(split.order)))[classes][..., None]
-    )
-    copy = jnp.arange(max(copies for *_, copies in parts))
+    classes: Int[Array, '*B'],  # as `Batch` has them
+) -> Int[Array, '*B k']:  # k labels for each class
+    "Every label that a class has by its labeling"
+    split, parts = source.split, [labelings.parse_labeling(name) for name in _labelings(source)]
+    fixed = all(kind != 'unfixed' for kind, *_ in parts)
+    rule = 'gives no class a label of its own; give a source with another labeling'
+    require(fixed, type(_inner(source)).__name__, 'labeling', 'unfixed', rule)
+    place, copy = _place(split, classes)[..., None], jnp.arange(max(k for *_, k in parts))
+    rare = place < split.n_rare
 
-    def of(kind, first, copies):
+    def labels_of(kind, first, copies):
         if kind == 'original':
             return classes[..., None] + 0 * copy
-        return first + jnp.where(
-            place < split.n_rare,
-            place * copies + copy % copies,
-            place + split.n_rare * (copies - 1),
-        )
+        after_rare = place + split.n_rare * (copies - 1)
+        return first + jnp.where(rare, place * copies + copy % copies, after_rare)
 
-    labels = jnp.where(place < split.n_rare, of(*parts[0]), of(*parts[1]))
-    return labels % source.n_labels if isinstance(source, sequences.SharedLabels) else labels
+    return _shared(source, jnp.where(rare, labels_of(*parts[0]), labels_of(*parts[1])))
 
 
 def _is_one_of(predicted, labels):
     return (predicted[..., None] == labels).any(-1)
 
 
-# %% ../nbs/23_icl.ipynb #cdd2533e
+# %% ../nbs/23_icl.ipynb #1c0bccaa
 @pytree
 class Published(SequenceProbe):
     "The thirteen metrics of Chan et al. 2022 (`_compute_loss_and_accuracy` of the public code)"
 
-    source: Any  # any image-label source
-    name: str = static(default='')  # begins the names of what is returned
-    n: int = static(default=1000)  # sequences
-    seed: int = static(default=0)  # which sequences
-    batch: int = static(default=0)  # as in `ICL`
-    training: Any = None  # training source, which says what the labels of common and rare classes are; None: `source` itself
+    training: Any = (
+        None  # the source that says which labels are common and rare; by default `source`
+    )
     interim_weight: float = static(default=0.0)  # of the context's labels in `loss`, as in training
-    interim: bool = static(
-        default=True
-    )  # False where tokens show item and label together: nothing is predicted in the context, and its metrics are NaN
+    interim: bool = static(default=True)  # False where a token shows item and label: NaN in context
 
-    def each(
-        self, model, batch
-    ):  # has `.query(batch) -> [B, V]`, and with `interim` a call that gives [B, N+1, V]
-        logits_BNV = model(batch) if self.interim else model.query(batch)[:, None]
-        query_BV, target, predicted = logits_BNV[:, -1], batch.labels[:, -1], logits_BNV.argmax(-1)
-        V, source, training = (
-            query_BV.shape[-1],
-            _inner(self.source),
-            self.source if self.training is None else self.training,
-        )
-        answer = predicted[:, -1]
-        context_BV = context_labels(batch.labels, V)
+    def _closed(self, batch, V):  # the labels to choose from, [B or 1, V] bool; the right ones
+        source = _inner(self.source)
         if not isinstance(source, sequences.NoSupport):
-            closed_BV, right = context_BV, target[:, None]
-        else:
-            shared = (
-                (lambda labels: labels % self.source.n_labels)
-                if isinstance(self.source, sequences.SharedLabels)
-                else lambda labels: labels
-            )
-            closed_BV, right = (
-                jnp.zeros(V, bool).at[shared(source.given_labels)].set(True)[None],
-                trained_labels(self.source, batch.classes[:, -1]),
-            )
+            return context_labels(batch.labels, V), batch.labels[:, -1:]
+        given = _shared(self.source, source.given_labels)
+        right = trained_labels(self.source, batch.classes[:, -1])
+        return jnp.zeros(V, bool).at[given].set(True)[None], right
 
-        def labels_of(group):  # as training gives them, [V] bool
-            name, split = _labelings(training)[group == 'common'], training.split
-            labels = labelings.given_labels(split, [group], name, split.n_rare)
-            return (
-                jnp.zeros(V, bool)
-                .at[
-                    labels % training.n_labels
-                    if isinstance(training, sequences.SharedLabels)
-                    else labels
-                ]
-                .set(True, mode='drop')
-            )
+    def _origins(self, answer, V):  # {name: [B] bool}
+        training = self.source if self.training is None else self.training
 
-        origin = dict(
-            common=labels_of('common')[answer],
-            rare=labels_of('rare')[answer],
-            fewshot=answer < getattr(source, 'ways', 2),
+        def among(group, labeling):
+            split = training.split
+            given = labelings.given_labels(split, [group], labeling, split.n_rare)
+            given = _shared(training, given)
+            return jnp.zeros(V, bool).at[given].set(True, mode='drop')[answer]
+
+        rare, common = _labelings(training)
+        fewshot = answer < getattr(_inner(self.source), 'ways', 2)
+        return dict(common=among('common', common), rare=among('rare', rare), fewshot=fewshot)
+
+    def each(self, model, batch):  # with `interim` also `model(batch) -> [B, N+1, V]`
+        logits_BNV = model(batch) if self.interim else model.query(batch)[:, None]
+        B, N, V = logits_BNV.shape
+        labels, predicted, answer = (
+            batch.labels[:, -N:],
+            logits_BNV.argmax(-1),
+            logits_BNV[:, -1].argmax(-1),
         )
-        support = jnp.take_along_axis(context_BV, answer[:, None], 1)[:, 0]
-        losses = optax.softmax_cross_entropy_with_integer_labels(
-            logits_BNV, batch.labels[:, -logits_BNV.shape[1] :]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits_BNV, labels)
+        in_context = (
+            (lambda x: x[:, :-1].mean(-1)) if self.interim else lambda x: jnp.full(B, jnp.nan)
         )
-        among = lambda values: (
-            values[:, :-1].mean(-1) if self.interim else jnp.full(len(target), jnp.nan)
-        )
-        interim = among(losses)
+        loss_interim = in_context(losses)
+        closed_BV, right = self._closed(batch, V)
+        closed = jnp.where(closed_BV, logits_BNV[:, -1], -jnp.inf).argmax(-1)
+        origins = self._origins(answer, V)
+        support = _is_one_of(answer, batch.labels[:, :-1])
+        weighted = self.interim_weight * loss_interim if self.interim_weight else 0.0
         row = dict(
-            loss=losses[:, -1] + (self.interim_weight * interim if self.interim_weight else 0.0),
+            loss=losses[:, -1] + weighted,
             loss_query=losses[:, -1],
-            loss_interim=interim,
+            loss_interim=loss_interim,
             accuracy_query=_is_one_of(answer, right),
-            accuracy_interim=among(
-                (predicted == batch.labels[:, -predicted.shape[1] :]).astype(jnp.float32)
-            ),
-            accuracy_closed=_is_one_of(jnp.where(closed_BV, query_BV, -jnp.inf).argmax(-1), right),
-            **{f'from_{k}': v for k, v in origin.items()},
+            accuracy_interim=in_context(predicted == labels),
+            accuracy_closed=_is_one_of(closed, right),
+            **{f'from_{k}': v for k, v in origins.items()},
             from_support=support,
-            **{f'from_support_{k}': v & support for k, v in origin.items()},
+            **{f'from_support_{k}': v & support for k, v in origins.items()},
         )
         return {k: v.astype(jnp.float32) for k, v in row.items()}
 
 
-# %% ../nbs/23_icl.ipynb #281108ed
+# %% ../nbs/23_icl.ipynb #ecc48d86
 @pytree
 class PerSequence(SequenceProbe):
-    "The eight metrics of icl-dynamics (Singh et al. 2024): loss, accuracy and probability of the answer, among all labels, those in the context and those out of it; and the probability of the context's labels"
+    "The eight metrics of icl-dynamics (Singh et al. 2024): `acc`, `prob` and the like, and `loss`"
 
-    source: Any  # any image-label source
-    name: str = static(default='')  # begins the names of what is returned
-    n: int = static(default=1000)  # sequences
-    seed: int = static(default=0)  # which sequences
-    batch: int = static(default=0)  # as in `ICL`
-
-    def each(self, model, batch):  # has `.query(batch) -> [B, V]`
+    def each(self, model, batch):
         logits_BV, target = model.query(batch), batch.labels[:, -1]
         inside_BV = context_labels(batch.labels, logits_BV.shape[-1])
 
-        def among(mask_BV):  # accuracy and probability; 0 where the answer is not among them
-            z_BV, there = (
-                jnp.where(mask_BV, logits_BV, -1e20),
-                jnp.take_along_axis(mask_BV, target[:, None], 1)[:, 0],
-            )
-            return (z_BV.argmax(-1) == target) * there * 1.0, jnp.take_along_axis(
-                jax.nn.softmax(z_BV), target[:, None], 1
-            )[:, 0] * there
+        def of_target(x_BV):
+            return jnp.take_along_axis(x_BV, target[:, None], 1)[:, 0]
 
-        parts = {
-            prefix: among(mask)
-            for prefix, mask in (
-                ('', inside_BV | True),
-                ('in_context_', inside_BV),
-                ('out_context_', ~inside_BV),
-            )
-        }
-        return dict(
+        row = dict(
             loss=optax.softmax_cross_entropy_with_integer_labels(logits_BV, target),
-            **{f'{k}acc': acc for k, (acc, _) in parts.items()},
-            **{f'{k}prob': prob for k, (_, prob) in parts.items()},
             use_context_prob=(jax.nn.softmax(logits_BV) * inside_BV).sum(-1),
         )
+        for k, mask_BV in (
+            ('', jnp.ones_like(inside_BV)),
+            ('in_context_', inside_BV),
+            ('out_context_', ~inside_BV),
+        ):
+            z_BV, there = jnp.where(mask_BV, logits_BV, -1e20), of_target(mask_BV)
+            row[f'{k}acc'] = (z_BV.argmax(-1) == target) * there * 1.0  # 0 if it is not among them
+            row[f'{k}prob'] = of_target(jax.nn.softmax(z_BV)) * there
+        return row
 
 
-# %% ../nbs/23_icl.ipynb #ebaf51a1
+# %% ../nbs/23_icl.ipynb #248c1eb9
 @pytree
 class Conflict(SequenceProbe):
-    "Whose answer the model gives where context and weights differ: shares of sequences answered as the context says, as the weights say, and otherwise"
+    "Shares of sequences answered as the context says, as the weights say, and otherwise"
 
-    source: Any  # sequences of training classes with exchanged labels, such as `FewShot(split, 'zipfian', labeling='ordered', p_swap=1.)`
-    name: str = static(default='swapped')  # begins the names of what is returned
-    n: int = static(default=1000)  # sequences
-    seed: int = static(default=0)  # which sequences
-    batch: int = static(default=0)  # as in `ICL`
+    name: str = static(
+        default='swapped'
+    )  # `FewShot(split, 'zipfian', labeling='ordered', p_swap=1)`
 
-    def each(self, model, batch):  # has `.query(batch) -> [B, V]`
+    def each(self, model, batch):
         answer = model.query(batch).argmax(-1)
-        context, weights = (
-            answer == batch.labels[:, -1],
-            _is_one_of(answer, trained_labels(self.source, batch.classes[:, -1])),
-        )
-        return dict(context=context * 1.0, weights=weights * 1.0, other=~(context | weights) * 1.0)
+        context = answer == batch.labels[:, -1]
+        weights = _is_one_of(answer, trained_labels(self.source, batch.classes[:, -1]))
+        other = ~(context | weights)
+        return dict(context=context * 1.0, weights=weights * 1.0, other=other * 1.0)
 
 
 @pytree
 class CIWL(Scores):
-    "Context-constrained in-weights learning (Singh et al. 2025): scores on sequences whose context holds the query's label but not its class, such as `NoSupport(split, p_query_label=1.)`"
+    "Scores where the context holds the query's label but not its class (Singh et al. 2025)"
 
-    name: str = static(default='ciwl')
+    name: str = static(default='ciwl')  # on `NoSupport(split, p_query_label=1)`
 
 
-# %% ../nbs/23_icl.ipynb #548bb586
+# %% ../nbs/23_icl.ipynb #dfaaef3f
 @pytree
 class ByFrequency(SequenceProbe):
-    "Open accuracy, and where there is support closed accuracy, by the rank of the query's class in training, 1 the most frequent (Chan et al. 2022, figure 5); NaN where a bin has fewer than two queries"
+    "Accuracy by the rank of the query's class in training, 1 the most frequent; NaN for one query"
 
-    source: Any  # sequences whose queries are training classes, such as `NoSupport(split)`
-    name: str = static(default='')  # begins the names of what is returned
-    n: int = static(default=1000)  # sequences
-    seed: int = static(default=0)  # which sequences
-    batch: int = static(default=0)  # as in `ICL`
-    edges: tuple = static(
-        default=()
-    )  # first rank of each bin, and one past the last; empty: 1, 2, 4, … over all training classes
+    edges: tuple = static(default=())  # first rank of each bin, and the end; by default 1, 2, 4, …
     axes = dict(open=('rank',), closed=('rank',))
 
     @property
-    def bins(self):  # first rank of each, and the end
+    def bins(self) -> tuple:  # first rank of each, and the end
+        "The edges in use"
         n = self.source.split.n_train
         return tuple(self.edges) or (*(2**i for i in range(n.bit_length()) if 2**i <= n), n + 1)
 
     @property
     def coords(self):  # such as 1, 2-3, 4-7
-        return dict(
-            rank=np.array(
-                [str(a) if b == a + 1 else f'{a}-{b - 1}' for a, b in zip(self.bins, self.bins[1:])]
-            )
-        )
+        pairs = zip(self.bins, self.bins[1:], strict=False)
+        return dict(rank=np.array([str(a) if b == a + 1 else f'{a}-{b - 1}' for a, b in pairs]))
 
-    def each(self, model, batch):  # has `.query(batch) -> [B, V]`
-        split = self.source.split
-        place = (
-            jnp.zeros(split.items.shape[0], int)
-            .at[split.order]
-            .set(jnp.arange(len(split.order)))[batch.classes[:, -1]]
-        )
-        at = (
-            jnp.searchsorted(jnp.array(self.bins), split.n_train - place, side='right') - 1
-        )  # the last training class is the most frequent
-        scores, source = query_scores(model.query(batch), batch), _inner(self.source)
-        without = isinstance(source, sequences.NoSupport) and sequences.is_off(
-            source.p_query_label
-        )  # the answer never stands in the context
-        return dict(
-            there=jax.nn.one_hot(at, len(self.bins) - 1),
-            open=scores['open'],
-            **{} if without else dict(closed=scores['closed']),
-        )
+    def each(self, model, batch):
+        split, scores = self.source.split, query_scores(model.query(batch), batch)
+        rank = split.n_train - _place(split, batch.classes[:, -1])  # the last is the most frequent
+        at = jnp.searchsorted(jnp.array(self.bins), rank, side='right') - 1
+        row = dict(there=jax.nn.one_hot(at, len(self.bins) - 1), open=scores['open'])
+        source = _inner(self.source)
+        if isinstance(source, sequences.NoSupport) and sequences.is_off(source.p_query_label):
+            return row  # the answer is never in the context
+        return row | dict(closed=scores['closed'])
 
-    def _means(self, values):
-        values = dict(values)
-        there_BR, out = values.pop('there'), {}
+    def means(self, values):
+        there_BR, out = values['there'], {}
         count_R = there_BR.sum(0)
-        for name, score in values.items():
+        for name in values.keys() - {'there'}:
+            score = values[name]
             mean_R = score @ there_BR / count_R
             spread_R = (there_BR * (score[:, None] - mean_R) ** 2).sum(0) / (count_R - 1)
-            out |= {
-                self._named(name): jnp.where(count_R > 1, mean_R, jnp.nan),
-                f'{self._named(name)}_stderr': jnp.where(
-                    count_R > 1, jnp.sqrt(spread_R / count_R), jnp.nan
-                ),
-            }
+            rows = {'': mean_R, '_stderr': jnp.sqrt(spread_R / count_R)}
+            for end, row in rows.items():
+                out[self.named(name) + end] = jnp.where(count_R > 1, row, jnp.nan)
         return out
+
+
+# %% ../nbs/23_icl.ipynb #e799f01d
+@pytree
+class Heads:
+    "Closed accuracy with single heads of the last layer, and without them, on the same sequences"
+
+    source: Any  # few-shot sequences
+    n: int = static(default=250)  # of them
+    clamps: tuple = ()  # of the model, see `clamps.Clamped`
+
+    def __call__(self, model):
+        batch, c = self.source.sample(fold(jax.random.key(0), 'heads'), self.n), model.config
+
+        def accuracy(kept):  # [H] bool
+            off = replaced(f'blocks.{c.n_layers - 1}.head', 0.0, mask=~kept[:, None])
+            logits_BV = Clamped(model, *self.clamps, off).query(batch)
+            return query_scores(logits_BV, batch)['closed'].mean()
+
+        one = jnp.eye(c.n_heads, dtype=bool)
+        alone, without = jnp.split(jax.lax.map(accuracy, jnp.concatenate([one, ~one])), 2)
+        return dict(
+            icl_alone=alone.max(),  # the best head
+            icl_alone_mean=alone.mean(),
+            icl_without=without.min(),  # without the head that is missed most
+            icl_all=accuracy(jnp.ones(c.n_heads, bool)),
+        )

@@ -486,7 +486,7 @@ class Bursty(ImageLabels):
             )[self.non_bursty],
         )
         copies = self.context + 1 if plain else self.shots + 1 + rest
-        rare_name, common_name = self._labelings
+        rare_name, common_name = self.labelings
         if rare_name != common_name and isinstance(self.split, Split) and _known(self.split.order):
             meet = np.intersect1d(
                 *(
@@ -502,7 +502,7 @@ class Bursty(ImageLabels):
         self._check_source(copies, groups, getattr(self.split, 'n_rare', None))
 
     @property
-    def _labelings(
+    def labelings(
         self,
     ):  # of rare and common classes: common labels begin after the last rare one, also when rare classes have several
         follow = self.labeling_common == 'ordered' and parse_labeling(self.labeling_rare)[2] > 1
@@ -510,14 +510,14 @@ class Bursty(ImageLabels):
 
     @property
     def n_labels(self):
-        return n_labels(self.split, *self._labelings)
+        return n_labels(self.split, *self.labelings)
 
     @property
     def given_labels(self):
         return jnp.concatenate(
             [
                 given_labels(self.split, [group], name, self.split.n_rare)
-                for group, name in zip(('rare', 'common'), self._labelings)
+                for group, name in zip(('rare', 'common'), self.labelings)
             ]
         )
 
@@ -566,7 +566,7 @@ class Bursty(ImageLabels):
         label = lambda name: label_places(
             self.split, fold(key, 'labels'), named, name, self.split.n_rare
         )
-        rare, common = self._labelings
+        rare, common = self.labelings
         labels = label(rare)
         if common != rare:
             labels = jnp.where(named < self.split.n_rare, labels, label(common))
