@@ -8,7 +8,7 @@ import numpy as np
 from timing import arguments, on_one_core, per_cpu_second, show
 
 from emergent_icl.costs import n_parameters, step_flops
-from emergent_icl.program import Machine
+from emergent_icl.program import Machine, Member
 from emergent_icl.recipes import RECIPES
 from emergent_icl.splits import split_classes
 
@@ -47,8 +47,7 @@ def setting(recipe, fields, classes):
 def measure(config, source, target, seconds):
     "(steps per CPU-second, CPU-seconds until the first step is done)"
     start, step, size = time.process_time(), 0, 1
-    members = [(source, [], config.learning_rate)]
-    machine = Machine(config.make_model, members, config, config.loss, jax.devices()[:1])
+    machine = Machine([Member(config, source)], jax.devices()[:1])
     state = machine.start()
 
     def run():

@@ -9,7 +9,6 @@ __all__ = [
     'step_flops',
     'overview',
     'overview_table',
-    'on_devices',
     'llc_program',
     'compile_recipe',
 ]
@@ -27,9 +26,10 @@ from jax.sharding import PartitionSpec as P
 
 from . import samplers, sampling
 from .compiling import compile_ahead, topology
-from .program import abstract_program
+from .loop import abstract_program, on_devices
+from .program import source_shapes
 from .recipes import RECIPES
-from .sharding import make_mesh, rules
+from .sharding import make_mesh
 
 
 # %% ../nbs/71_costs.ipynb #e6e6930e
@@ -63,7 +63,7 @@ def step_flops(config):  # of this library
     graph, params, rest = nnx.split(model, nnx.Param, ...)
     batch = jax.eval_shape(
         lambda source, key: source.sample(key, config.batch_size),
-        config.abstract_source(),
+        source_shapes(config),
         jax.random.key(0),
     )
     loss = lambda params, rest, batch: config.loss(
@@ -118,35 +118,6 @@ def overview_table(rows):  # from `overview`
     )
 
 
-# %% ../nbs/71_costs.ipynb #e92907d5
-def on_devices(
-    config,  # of this library; `mesh_data` above 1 stays as it is
-    n,
-):  # devices
-    "The configuration with all devices in its mesh: seeds on devices of their own, the batch cut over the rest. Raises ValueError for lengths that do not divide"
-    if config.mesh_model > n:
-        raise ValueError(f'mesh_model={config.mesh_model} is more than the {n} devices there are')
-    if config.mesh_data == 1:
-        config = replace(
-            config,
-            mesh_data=n // config.mesh_model // math.gcd(config.n_seeds, n // config.mesh_model),
-        )
-    part, data = config.batch_size // config.accumulate, config.mesh_data
-    if data * config.mesh_model > n:
-        raise ValueError(
-            f'mesh_data={data} x mesh_model={config.mesh_model} is more than the {n} devices there are'
-        )
-    if rules(config.layout).get('batch') and part % data:
-        fit = math.gcd(part, data)
-        raise ValueError(
-            f"batch_size={config.batch_size} does not divide by the {data * config.accumulate} parts it would be cut into ({data} devices of mesh axis 'data'"
-            + f' x accumulate={config.accumulate}' * (config.accumulate > 1)
-            + f'): --batch-size {math.lcm(part, data) * config.accumulate}'
-            + f', or --mesh-data {fit}, which leaves devices idle' * (fit > 1)
-        )
-    return config
-
-
 # %% ../nbs/71_costs.ipynb #c325b9be
 def llc_program(
     config,  # of this library
@@ -185,7 +156,7 @@ def llc_program(
             chains.moments,
         )
 
-    shared, own = jax.eval_shape(arguments, params, config.abstract_source(), jax.random.key(0))
+    shared, own = jax.eval_shape(arguments, params, source_shapes(config), jax.random.key(0))
     mesh = make_mesh(replica=len(devices), devices=devices)
     place = lambda tree, *axes: jax.tree.map(
         lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(mesh, P(*axes))),
@@ -209,7 +180,7 @@ def compile_recipe(
 ):  # which
     "What training and the sampler of the learning coefficient need on these devices: one `compiling.Report` each. Raises ValueError for lengths that do not divide, `topology`'s errors"
     devices = topology(devices) if isinstance(devices, str) else devices
-    config, reports = on_devices(config, len(devices)), []
+    reports = []
     if 'train' in programs:
         program, args = abstract_program(config, devices)
         reports.append(compile_ahead(program, *args, name=f'{name} training step'.strip()))
