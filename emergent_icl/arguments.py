@@ -71,7 +71,7 @@ def check_writable(
             raise ValueError(f'{option} {folder} holds a folder named {name}, not a file')
 
 
-# %% ../nbs/90_arguments.ipynb #4d090b49
+# %% ../nbs/90_arguments.ipynb #6a1a56d8
 @dataclass(frozen=True)
 class Options:
     "The options of a command, and the recipe's configuration if it has one"
@@ -86,7 +86,7 @@ class Options:
             f.name: kind
             for cls in both
             for f in fields(cls)
-            if f.name != 'config'
+            if f.name not in ('config', 'recipe')  # these are set by the words before
             for kind in [get_type_hints(cls, include_extras=True)[f.name]]
         }
 
@@ -185,13 +185,13 @@ def unnest(words: Iterable[str]) -> list[str]:
     return out
 
 
-# %% ../nbs/90_arguments.ipynb #8cac10b1
+# %% ../nbs/90_arguments.ipynb #fdce6904
 def make(options: Options, words: Iterable[str]):
     "The command that the words ask for; raises UsageError"
     positional = options.positional()
     found = read_words(unnest(words), options.kinds(), positional)
     own = {f.name: f for f in fields(options.command)}
-    for field in (f for f in own.values() if f.name not in found and f.name != 'config'):
+    for field in (f for f in own.values() if f.name not in found):
         if field.default is dataclasses.MISSING:
             name = field.name.upper() if field.name in positional else option(field.name)
             raise UsageError(f'{name} is missing')
@@ -209,9 +209,7 @@ def show_help(options: Options, program: str):  # such as 'emergent-icl train re
     if options.config is not None:
         kind = Annotated[type(options.config), tyro.conf.arg(name='')]
         default = dataclasses.field(default=options.config)
-        own = [(f.name, f.type, f) for f in fields(shown) if f.name != 'config']
-        own = [(name, kind, dataclasses.field(default=f.default)) for name, kind, f in own]
         named = [('config', kind, default)]
-        shown = dataclasses.make_dataclass(shown.__name__, [*own, *named], frozen=True)
+        shown = dataclasses.make_dataclass(shown.__name__, named, bases=(shown,), frozen=True)
         shown.__doc__ = options.command.__doc__
     tyro.cli(shown, args=['--help'], prog=program, config=(tyro.conf.FlagCreatePairsOff,))
