@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['composition', 'Composition', 'Weights', 'Curvature']
 
-# %% ../nbs/22_weights.ipynb #2e3018ed
-from dataclasses import field
-from typing import Any, Callable
+# %% ../nbs/22_weights.ipynb #a33cc67c
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,239 +16,241 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 
 from .clamps import Clamped
-from .core import fold, pytree, static
+from .core import fold, pytree, require, static
 from .heads import OnData
 
 
-# %% ../nbs/22_weights.ipynb #dfcc858f
-def _gram_root(w):
-    return jnp.linalg.qr(
-        w, mode='r'
-    )  # R' R = w' w, all of a tall factor that a Frobenius norm sees
+# %% ../nbs/22_weights.ipynb #5cae7fb8
+def _root(w):  # R with R' R = w' w: all of a tall factor that a Frobenius norm sees
+    return jnp.linalg.qr(w, mode='r')
 
 
 def composition(
-    first_v,
-    first_o,  # [..., D, K] and [..., K, D] of the head that writes
-    left,
-    right,
-):  # [..., D, K] each: W_Q and W_K, or W_V and W_O transposed, of the head that reads
+    first_v,  # [..., D, K], W_V of the head that writes
+    first_o,  # [..., K, D], its W_O
+    left,  # [..., D, K], of the head that reads: W_Q, or W_V
+    right,  # [..., D, K], W_K, or W_O transposed
+):  # [...]
     "||V O left right'|| / (||V O|| ||left right'||), without a matrix of D x D"
-    norm = lambda a, middle, b: jnp.linalg.norm(
-        _gram_root(a) @ middle @ jnp.swapaxes(_gram_root(b), -1, -2), axis=(-2, -1)
-    )
+
+    def norm(a, middle, b):
+        product = _root(a) @ middle @ jnp.swapaxes(_root(b), -1, -2)
+        return jnp.linalg.norm(product, axis=(-2, -1))
+
     eye, transposed = jnp.eye(first_v.shape[-1]), jnp.swapaxes(first_o, -1, -2)
-    return norm(first_v, first_o @ left, right) / (
-        norm(first_v, eye, transposed) * norm(left, eye, right)
-    )
+    written, read = norm(first_v, eye, transposed), norm(left, eye, right)
+    return norm(first_v, first_o @ left, right) / (written * read)
 
 
-# %% ../nbs/22_weights.ipynb #e578d9c5
+# %% ../nbs/22_weights.ipynb #29b682f2
 @pytree
 class Composition:
-    "How much each head reads of what each head of a lower layer writes, as query, key and value; NaN where there is no such path"
+    "How much each head reads of what a lower one writes, as query, key and value; else NaN"
 
     subtract: bool = static(default=True)  # the score of random matrices, 1 / sqrt(D)
     dims = {f'{part}_composition': ('from_layer', 'from_head', 'layer', 'head') for part in 'qkv'}
 
     def __call__(self, model):
-        "`q_composition`, `k_composition`, `v_composition` [from_layer, from_head, layer, head]; exact, so without a standard error"
         L, D = model.config.n_layers, model.config.width
-        with jax.default_matmul_precision('highest'):
-            scale = lambda block: (
-                block.norm.scale[...][:, None, None, None] if model.config.layer_norm else 1.0
+
+        def reading(block):  # [D, 3, H, K], with the scale of the norm before
+            scale = block.norm.scale[...][:, None, None, None] if model.config.layer_norm else 1.0
+            return block.attention.qkv[...] * scale
+
+        def pairs(left, right):  # [L, H, L, H]
+            return composition(
+                v[:, :, None, None], o[:, :, None, None], left[None, None], right[None, None]
             )
-            q, k, v = jnp.moveaxis(
-                jnp.stack([block.attention.qkv[...] * scale(block) for block in model.blocks]), 2, 0
-            ).transpose(0, 1, 3, 2, 4)  # [L, H, D, K]
+
+        with jax.default_matmul_precision('highest'):
+            qkv = jnp.stack([reading(block) for block in model.blocks])
+            q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # [L, H, D, K] each
             o = jnp.stack([block.attention.out[...] for block in model.blocks])  # [L, H, K, D]
-
-            def pairs(left, right):  # [L, H, L, H]
-                return composition(
-                    v[:, :, None, None], o[:, :, None, None], left[None, None], right[None, None]
-                )
-
             scores = dict(q=pairs(q, k), k=pairs(k, q), v=pairs(v, jnp.swapaxes(o, -1, -2)))
         above = (jnp.arange(L)[:, None] < jnp.arange(L))[:, None, :, None]
+        random = D**-0.5 if self.subtract else 0.0
         return {
-            f'{part}_composition': jnp.where(
-                above, value - (D**-0.5 if self.subtract else 0.0), jnp.nan
-            )
+            f'{part}_composition': jnp.where(above, value - random, jnp.nan)
             for part, value in scores.items()
         }
 
 
-# %% ../nbs/22_weights.ipynb #9771e769
+# %% ../nbs/22_weights.ipynb #a225c154
+def _params(module):
+    return nnx.state(module, nnx.Param)
+
+
+def _size(tree):  # Frobenius norm
+    squares = [(leaf.astype(jnp.float32) ** 2).sum() for leaf in jax.tree.leaves(tree)]
+    return jnp.sqrt(sum(squares))
+
+
 def _singular(matrix):
     return jnp.linalg.svd(matrix.astype(jnp.float32), compute_uv=False)
 
 
-# %% ../nbs/22_weights.ipynb #c4994ae6
+def _norms(model):
+    c, blocks = model.config, model.blocks
+    qkv = jnp.stack([block.attention.qkv[...] for block in blocks])  # [L, D, 3, H, K]
+    out = jnp.stack([block.attention.out[...] for block in blocks])  # [L, H, K, D]
+    query, key, value = jnp.moveaxis(jnp.linalg.norm(qkv, axis=(1, 4)), 1, 0)
+    row = dict(norm_all=_size(_params(model)), norm_encoder=_size(_params(model.encoder)))
+    row |= dict(norm_query=query, norm_key=key, norm_value=value)
+    row['norm_out'] = jnp.linalg.norm(out, axis=(2, 3))
+    if c.mlp_width:
+        mlps = [(_params(block.up), _params(block.down)) for block in blocks]
+        row['norm_mlp'] = jnp.stack([_size(mlp) for mlp in mlps])
+    if not c.tied_output:
+        row['norm_output'] = _size(_params(model.output))
+    return row
+
+
+def _scales(model):  # of layer norms
+    if not model.config.layer_norm:
+        return {}
+    scales = dict(final_norm=model.norm.scale[...])
+    for part in ('norm', 'mlp_norm') if model.config.mlp_width else ('norm',):
+        scales[part] = jnp.stack([getattr(block, part).scale[...] for block in model.blocks])
+    return {
+        f'{part}_scale_{what}': of(scale, -1)
+        for part, scale in scales.items()
+        for what, of in (('mean', jnp.mean), ('std', jnp.std))
+    }
+
+
+# %% ../nbs/22_weights.ipynb #81822513
+def _spectra(model):  # of the matrices that lead in and out
+    row = {}
+    for part in ('label', 'item', 'number'):
+        for matrix in jax.tree.leaves(_params(getattr(model.encoder, part, nnx.Module()))):
+            if matrix.ndim == 2:
+                row[f'{part}_singular_values'] = _singular(matrix)
+    if not model.config.tied_output:
+        row['output_singular_values'] = _singular(model.output.kernel[...])
+    return row
+
+
+def _positions(model, most):
+    if model.config.positions not in ('learned', 'shortformer'):
+        return {}
+    table_PD = model.position[...].astype(jnp.float32)
+    norm = jnp.linalg.norm(table_PD, axis=1)[:most]
+    unit = table_PD[:most] / jnp.maximum(norm[:, None], 1e-30)
+    return dict(
+        norm_position=_size(table_PD),
+        position_norm=norm,
+        position_similarity=unit @ unit.T,
+        position_singular_values=_singular(table_PD),
+    )
+
+
 @pytree
 class Weights:
-    "Norms, layer-norm scales, singular values and positions; exact, so without standard errors"
+    "Norms, layer-norm scales, singular values and cosines of positions; without standard errors"
 
-    positions: int = static(
-        default=32
-    )  # of a learned table, compared with each other: the first so many
+    positions: int = static(default=32)  # of a learned table: the first so many are compared
 
     @property
     def dims(self):
-        layers = ['norm_mlp'] + [
-            f'{part}_scale_{what}' for part in ('norm', 'mlp_norm') for what in ('mean', 'std')
-        ]
+        ends = [f'{part}_scale_{what}' for part in ('norm', 'mlp_norm') for what in ('mean', 'std')]
+        spectra = ('label', 'item', 'number', 'output', 'position')
         return dict(
-            {name: ('layer',) for name in layers},
+            dict.fromkeys(['norm_mlp', *ends], ('layer',)),
             **{f'norm_{part}': ('layer', 'head') for part in ('query', 'key', 'value', 'out')},
-            **{
-                f'{part}_singular_values': (f'{part}_component',)
-                for part in ('label', 'item', 'number', 'output')
-            },
+            **{f'{part}_singular_values': (f'{part}_component',) for part in spectra},
             position_norm=('position',),
             position_similarity=('position', 'other_position'),
-            position_singular_values=('position_component',),
         )
 
     def __call__(self, model):
-        "Frobenius norms `norm_…`; mean and deviation of the layer norms' scales `…_scale_mean`, `_std`; `…_singular_values`; `position_norm`, `position_similarity` (cosines)"
-        c, blocks = model.config, model.blocks
-        size = lambda tree: jnp.sqrt(
-            sum((leaf.astype(jnp.float32) ** 2).sum() for leaf in jax.tree.leaves(tree))
-        )
-        stacked = lambda of: jnp.stack([of(block) for block in blocks])
-        params = lambda module: nnx.state(module, nnx.Param)
-        out = dict(norm_all=size(params(model)), norm_encoder=size(params(model.encoder)))
-        for i, part in enumerate(('query', 'key', 'value')):
-            out[f'norm_{part}'] = stacked(
-                lambda block: jnp.linalg.norm(block.attention.qkv[...][:, i], axis=(0, 2))
-            )
-        out['norm_out'] = stacked(
-            lambda block: jnp.linalg.norm(block.attention.out[...], axis=(1, 2))
-        )
-        if c.mlp_width:
-            out['norm_mlp'] = stacked(lambda block: size((params(block.up), params(block.down))))
-        if c.layer_norm:
-            for part in ('norm', 'mlp_norm') if c.mlp_width else ('norm',):
-                out[f'{part}_scale_mean'], out[f'{part}_scale_std'] = (
-                    stacked(lambda block: of(getattr(block, part).scale[...]))
-                    for of in (jnp.mean, jnp.std)
-                )
-            out |= dict(
-                final_norm_scale_mean=model.norm.scale[...].mean(),
-                final_norm_scale_std=model.norm.scale[...].std(),
-            )
-        for part in ('label', 'item', 'number'):  # what leads into the model, as matrices
-            weights = (
-                jax.tree.leaves(params(getattr(model.encoder, part)))
-                if hasattr(model.encoder, part)
-                else []
-            )
-            for matrix in weights:
-                if matrix.ndim == 2:
-                    out[f'{part}_singular_values'] = _singular(matrix)
-        if not c.tied_output:
-            out |= dict(
-                norm_output=size(params(model.output)),
-                output_singular_values=_singular(model.output.kernel[...]),
-            )
-        if c.positions in ('learned', 'shortformer'):
-            table_PD = model.position[...].astype(jnp.float32)
-            some, norm = table_PD[: self.positions], jnp.linalg.norm(table_PD, axis=1)
-            unit = some / jnp.maximum(norm[: self.positions, None], 1e-30)
-            out |= dict(
-                norm_position=size(table_PD),
-                position_norm=norm[: self.positions],
-                position_similarity=unit @ unit.T,
-                position_singular_values=_singular(table_PD),
-            )
-        return out
+        positions = _positions(model, self.positions)
+        return _norms(model) | _scales(model) | _spectra(model) | positions
 
 
-# %% ../nbs/22_weights.ipynb #fab03a26
+# %% ../nbs/22_weights.ipynb #0679993e
+def _along(losses, flat, v):  # [B], curvature of each sequence's loss along v
+    return jax.jvp(lambda w: jax.jvp(losses, (w,), (v,))[1], (flat,), (v,))[1]
+
+
+def _product(losses, flat, v):  # [P], the Hessian of the mean loss times v
+    return jax.jvp(jax.grad(lambda w: losses(w).mean()), (flat,), (v,))[1]
+
+
+def _eigen(product, start, order, which):  # values and unit vectors, by Lanczos' method
+    from matfree import decomp
+
+    lanczos = decomp.tridiag_sym(order, materialize=False, custom_vjp=False)
+    found = lanczos(product, start / jnp.linalg.norm(start))
+    diagonal, beside = found.J_small
+    small = beside <= 1e-6 * jnp.abs(diagonal).max()  # the Krylov space may end early
+    good = jnp.cumprod(jnp.isfinite(beside) & ~small)
+    diagonal = jnp.where(jnp.append(jnp.ones(1), good) > 0, diagonal, 0.0)
+    beside = jnp.where(good > 0, beside, 0.0)
+    tridiagonal = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+    values, vectors = jnp.linalg.eigh(tridiagonal)
+    basis = found.Q_tall  # its axes depend on matfree's version
+    basis = basis if basis.shape[0] == order else basis.T
+    return values[which], vectors[:, which].T @ jnp.nan_to_num(basis)
+
+
+# %% ../nbs/22_weights.ipynb #2c9bada4
 @pytree
 class Curvature(OnData):
-    "Largest and lowest eigenvalues of the Hessian of the mean loss, and its trace, with the errors of method and data; raises ValueError for a model that computes in 16 bits"
+    "Largest and lowest eigenvalues of the Hessian of the mean loss, and its trace, with errors"
 
-    source: Any
+    source: Any  # of sequences
     loss: Callable = static()  # `loss(model, batch) -> [B]`
     n: int = static(default=256)  # sequences, all in one batch
     seed: int = static(default=0)  # which sequences and random vectors
     top: int = static(default=3)  # largest eigenvalues to give, the largest first
-    order: int = static(
-        default=24
-    )  # Hessian-vector products of Lanczos' method; more make residuals smaller
+    order: int = static(default=24)  # steps of Lanczos' method; more make residuals smaller
     vectors: int = static(default=16)  # random vectors of the trace, at least 2
     dims = dict(hessian_eigenvalues=('eigenvalue',), hessian_residual=('eigenvalue',))
 
-    def __call__(self, model):
-        "`hessian_eigenvalues`, `hessian_lowest` with `_stderr` over sequences and `…_residual`; `hessian_trace` with `_stderr` over sequences and vectors, `hessian_trace_vectors_stderr` over vectors alone"
-        from matfree import decomp
-
-        config, batch = getattr(model, 'config', None), self.batch()
+    def _check(self, model, n_params):
         for field in ('compute_dtype', 'param_dtype'):
-            if (kind := getattr(config, field, 'float32')) not in ('float32', 'float64'):
-                raise ValueError(
-                    f'Curvature: {field}={kind} is too coarse for second derivatives; load the parameters into a model with {field}=float32'
-                )
+            kind = getattr(getattr(model, 'config', None), field, 'float32')
+            rule = 'is too coarse for second derivatives; load the parameters in float32'
+            require(kind in ('float32', 'float64'), 'Curvature', field, kind, rule)
+        ok, rule = 1 <= self.top < self.order < n_params, f'must be from {self.top} to {n_params}'
+        require(ok, 'Curvature', 'order', self.order, rule + ', ends excluded')
+        require(self.vectors >= 2, 'Curvature', 'vectors', self.vectors, 'must be at least 2')
+
+    def __call__(self, model):
         graph, params, rest = nnx.split(model, nnx.Param, ...)
-        flat, rebuild = ravel_pytree(params)
-        if not 1 <= self.top < self.order < flat.size or self.vectors < 2:
-            raise ValueError(
-                f'Curvature: top={self.top}, order={self.order}, vectors={self.vectors}; needed are 1 <= top < order < {flat.size} parameters, and 2 vectors'
-            )
-        explicit = (lambda m: Clamped(m)) if hasattr(model, 'blocks') else lambda m: m
+        (flat, rebuild), batch = ravel_pytree(params), self.batch()
+        self._check(model, flat.size)
+        explicit = Clamped if hasattr(model, 'blocks') else lambda model: model
 
         def losses(w):
             return self.loss(explicit(nnx.merge(graph, rebuild(w), rest)), batch)
 
-        def along(v):
-            return jax.jvp(lambda w: jax.jvp(losses, (w,), (v,))[1], (flat,), (v,))[
-                1
-            ]  # [B], of each sequence
-
-        def product(v):
-            return jax.jvp(jax.grad(lambda w: losses(w).mean()), (flat,), (v,))[1]
-
         key = fold(jax.random.key(self.seed), 'curvature')
+        start = jax.random.normal(fold(key, 'start'), flat.shape, flat.dtype)
+        signs = jax.random.rademacher(fold(key, 'signs'), (self.vectors, flat.size), flat.dtype)
+        which = jnp.append(self.order - 1 - jnp.arange(self.top), 0)  # the largest, and the lowest
+        product, along = (partial(f, losses, flat) for f in (_product, _along))
         with jax.default_matmul_precision('highest'):
-            start = jax.random.normal(fold(key, 'start'), flat.shape, flat.dtype)
-            found = decomp.tridiag_sym(self.order, materialize=False, custom_vjp=False)(
-                product, start / jnp.linalg.norm(start)
-            )
-            diagonal, beside = found.J_small
-            good = jnp.cumprod(
-                jnp.isfinite(beside) & (beside > 1e-6 * jnp.abs(diagonal).max())
-            )  # the Krylov space may end early
-            diagonal, beside = (
-                jnp.where(jnp.append(jnp.ones(1), good) > 0, diagonal, 0.0),
-                jnp.where(good > 0, beside, 0.0),
-            )
-            values, vectors = jnp.linalg.eigh(
-                jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
-            )
-            which = jnp.append(jnp.arange(self.order - 1, self.order - 1 - self.top, -1), 0)
-            basis = (
-                found.Q_tall if found.Q_tall.shape[0] == self.order else found.Q_tall.T
-            )  # its axes depend on matfree's version
-            directions = vectors[:, which].T @ jnp.nan_to_num(basis)
-            residual = jax.lax.map(
-                lambda a: jnp.linalg.norm(product(a[0]) - a[1] * a[0]), (directions, values[which])
-            )
-            signs = jax.random.rademacher(fold(key, 'signs'), (self.vectors, flat.size), flat.dtype)
-            curves = jax.lax.map(
-                along, jnp.concatenate([directions, signs])
-            )  # [top + 1 + vectors, B]
-        own, z_MB = curves[: self.top + 1], curves[self.top + 1 :]
-        error = lambda x: x.std(-1, ddof=1) / x.shape[-1] ** 0.5
-        by_vector = error(z_MB.mean(1))
-        return dict(
-            hessian_eigenvalues=values[which][:-1],
-            hessian_eigenvalues_stderr=error(own[:-1]),
-            hessian_residual=residual[:-1],
-            hessian_lowest=values[0],
-            hessian_lowest_stderr=error(own[-1]),
-            hessian_lowest_residual=residual[-1],
-            hessian_trace=z_MB.mean(),
-            hessian_trace_stderr=jnp.hypot(by_vector, error(z_MB.mean(0))),
-            hessian_trace_vectors_stderr=by_vector,
-        )
+            values, found = _eigen(product, start, self.order, which)
+            pairs = found, values
+            residual = jax.lax.map(lambda p: jnp.linalg.norm(product(p[0]) - p[1] * p[0]), pairs)
+            curves = jax.lax.map(along, jnp.concatenate([found, signs]))
+        return _curvature(values, residual, curves[: len(values)], curves[len(values) :])
+
+
+def _curvature(values, residual, own_KB, trace_MB):  # the row, with its errors
+    def error(x):
+        return x.std(-1, ddof=1) / x.shape[-1] ** 0.5
+
+    stderr, by_vector = error(own_KB), error(trace_MB.mean(1))
+    return dict(
+        hessian_eigenvalues=values[:-1],
+        hessian_eigenvalues_stderr=stderr[:-1],  # over sequences
+        hessian_residual=residual[:-1],
+        hessian_lowest=values[-1],
+        hessian_lowest_stderr=stderr[-1],
+        hessian_lowest_residual=residual[-1],
+        hessian_trace=trace_MB.mean(),
+        hessian_trace_stderr=jnp.hypot(by_vector, error(trace_MB.mean(0))),  # and over vectors
+        hessian_trace_vectors_stderr=by_vector,
+    )
