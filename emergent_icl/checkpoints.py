@@ -9,6 +9,7 @@ __all__ = [
     'STEP',
     'UNFINISHED',
     'OWN_FILE',
+    'FULL',
     'dtype_of',
     'stored_as',
     'is_key',
@@ -21,6 +22,7 @@ __all__ = [
     'remove',
     'make_room',
     'save',
+    'save_error',
     'Leaf',
     'Manifest',
     'ArrayMeta',
@@ -29,7 +31,7 @@ __all__ = [
     'load_as',
 ]
 
-# %% ../nbs/31_checkpoints.ipynb #77c4570b
+# %% ../nbs/31_checkpoints.ipynb #52c453f3
 import functools
 import json
 import logging
@@ -48,6 +50,7 @@ from typing_extensions import TypedDict
 from emergent_icl.records import (
     Busy,  # noqa: F401
     Damaged,
+    SaveError,
     Whole,
     check_record,
     digest,
@@ -245,7 +248,27 @@ def save(
     write_record(target / 'manifest.json', body, sync=False)
 
 
-# %% ../nbs/31_checkpoints.ipynb #7c7bbcfe
+# %% ../nbs/31_checkpoints.ipynb #35035cbe
+FULL = re.compile('no space|ENOSPC|too large|EFBIG|quota|RESOURCE_EXHAUSTED', re.I)
+
+
+def save_error(
+    folder,  # of the run
+    what: str,  # could not be written
+    error: BaseException,  # why
+) -> SaveError:
+    "The error of a run that cannot write any more"
+    last = max(saved_steps(Path(folder) / 'state'), default=None)
+    why = 'the disk is full or a limit was reached' if FULL.search(str(error)) else 'writing failed'
+    way = 'There is no full state yet; make room and start again'
+    if last is not None:
+        same = 'make room and run the same command to go on from there'
+        way = f'The full state of step {last} is intact; {same}'
+    text = f'runs: {why}: the {what} could not be written to {folder}. {way}'
+    return SaveError(f'{text} ({type(error).__name__}: {str(error)[:300]})')
+
+
+# %% ../nbs/31_checkpoints.ipynb #e13952d8
 class Leaf(TypedDict):
     path: list[int | str]
     dtype: str
@@ -269,6 +292,7 @@ class ArrayMeta(TypedDict):  # of Zarr 2
     order: str
 
 
+# %% ../nbs/31_checkpoints.ipynb #bfe0079d
 def read_manifest(target) -> dict:
     "What a checkpoint says of itself; raises Damaged"
     target = Path(target)
@@ -328,7 +352,7 @@ def load(
     return manifest, unpack(manifest['leaves'], groups, (manifest['rows'],) if whole else ())
 
 
-# %% ../nbs/31_checkpoints.ipynb #727ecc98
+# %% ../nbs/31_checkpoints.ipynb #95a0e0a5
 def _asked(leaf):  # [dtype, shape], as JSON would hold it; the dtype of a key is None
     dtype = leaf.dtype if hasattr(leaf, 'dtype') else np.result_type(leaf)
     return [None if is_key(leaf) else dtype.name, list(np.shape(leaf))]
@@ -352,6 +376,7 @@ def _put(like, value, key):  # one array, as and where `like` says
     return jax.make_array_from_callback(value.shape, where, lambda i: value[i])
 
 
+# %% ../nbs/31_checkpoints.ipynb #38c0bbd2
 def load_as(
     abstract,  # a tree of arrays or `jax.ShapeDtypeStruct`; `sharding` says where each array goes
     target,  # folder of a full state

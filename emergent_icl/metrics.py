@@ -86,7 +86,7 @@ def _regular(root):  # no links, only files and folders
                 raise ValueError(f'metrics: {f} {rule}')
 
 
-# %% ../nbs/32_metrics.ipynb #7c5dbeab
+# %% ../nbs/32_metrics.ipynb #dc4ff229
 class Chunks(TypedDict):
     chunk_shape: list[Annotated[int, Ge(1)]]
 
@@ -108,6 +108,7 @@ class ArrayMeta(TypedDict):  # what Zarr 3 says of an array
     dimension_names: list[str]
 
 
+# %% ../nbs/32_metrics.ipynb #6fdad6db
 def _array_meta(folder, disk):  # `disk`: bytes that there are
     meta = read_json(folder, 'zarr.json', 2**20)
     check_record(folder / 'zarr.json', meta, ArrayMeta)
@@ -130,7 +131,7 @@ def array_metas(root) -> dict:  # {name: what its `zarr.json` says}
     return {f.parent.name: _array_meta(f.parent, disk) for f in sorted(root.glob('*/zarr.json'))}
 
 
-# %% ../nbs/32_metrics.ipynb #a39c266c
+# %% ../nbs/32_metrics.ipynb #f7686a81
 def _specs(metas):
     return {
         name: dict(
@@ -157,6 +158,7 @@ def _rebuilt(root):  # the index as the arrays tell it; None if they cannot
     return dict(steps=steps[:n].tolist(), arrays=_specs(metas))
 
 
+# %% ../nbs/32_metrics.ipynb #82faa639
 def read_index(
     folder,  # of the run
 ) -> tuple:  # (`Index`, what was wrong with it: a list of sentences)
@@ -174,7 +176,7 @@ def read_index(
     return index, [f'{file} is missing; {len(index["steps"])} rows were found in the metrics']
 
 
-# %% ../nbs/32_metrics.ipynb #b85cbec4
+# %% ../nbs/32_metrics.ipynb #429e61e2
 def _chunk_file(root, name, ndim, k):  # the k-th along the axis of steps; no other is cut
     before, after = ['0'] * (ndim > 1), ['0'] * (ndim - 2)
     return root.joinpath(name, 'c', *before, str(k), *after)
@@ -205,6 +207,7 @@ def missing(
     return [f for f in [root / 'zarr.json'] if not f.exists()] + sorted(lost)
 
 
+# %% ../nbs/32_metrics.ipynb #3abcee75
 def read_metrics(
     folder,  # of the run
     seeds,  # a number for each entry of the first axis
@@ -266,7 +269,7 @@ class MetricRows:
         return self.index['steps']
 
 
-# %% ../nbs/32_metrics.ipynb #3ec70727
+# %% ../nbs/32_metrics.ipynb #07b2fcba
 @patch
 def note(self: MetricRows, **new):  # entries of `Index`
     "Put the index on the disk, with something new in it"
@@ -300,6 +303,7 @@ def _spec(self: MetricRows, name, step, value):  # of an array that is new, or w
     return spec
 
 
+# %% ../nbs/32_metrics.ipynb #b77b0af3
 @patch
 def row(
     self: MetricRows,

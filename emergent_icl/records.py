@@ -7,6 +7,7 @@ __all__ = [
     'log',
     'Whole',
     'PACKAGES',
+    'BESIDE',
     'Busy',
     'Damaged',
     'SaveError',
@@ -26,6 +27,7 @@ __all__ = [
     'agree',
     'lock_of',
     'take_lock',
+    'check_free',
 ]
 
 # %% ../nbs/30_records.ipynb #ccd31a0d
@@ -67,7 +69,7 @@ class SaveError(OSError):
     "Something could not be written; what had been written before is intact"
 
 
-# %% ../nbs/30_records.ipynb #686bbc1c
+# %% ../nbs/30_records.ipynb #37c1f7e9
 def _memory():  # bytes of this machine
     try:
         return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
@@ -101,6 +103,7 @@ def read_bytes(
     return path.read_bytes()
 
 
+# %% ../nbs/30_records.ipynb #4f9400f3
 def read_json(
     root,  # folder that the name may not leave
     name: str,  # of the file below it
@@ -115,7 +118,7 @@ def read_json(
         raise Damaged(f'{Path(root) / name} cannot be read as JSON: {reason}') from None
 
 
-# %% ../nbs/30_records.ipynb #121297a3
+# %% ../nbs/30_records.ipynb #f3bd4be5
 Whole = Annotated[int, Ge(0), Lt(2**63)]
 
 
@@ -138,6 +141,7 @@ def write_record(
     write_json(path, signed(body), sync=sync)
 
 
+# %% ../nbs/30_records.ipynb #1bb200f7
 @functools.cache
 def _validator(schema):
     import pydantic  # heavy, and not needed to import this module
@@ -161,6 +165,7 @@ def check_record(
         raise Damaged(f'{file}: {where}: {first["msg"]}'[:500]) from None
 
 
+# %% ../nbs/30_records.ipynb #b1c65377
 def check_signed(
     file,  # its path or address, for the message
     body,  # what was read
@@ -186,7 +191,7 @@ def read_record(
     return check_signed(Path(root) / name, read_json(root, name, limit), schema)
 
 
-# %% ../nbs/30_records.ipynb #3d77dd62
+# %% ../nbs/30_records.ipynb #ac87d901
 def _git(folder, *args, **env):
     safe = dict(GIT_OPTIONAL_LOCKS='0', GIT_NO_LAZY_FETCH='1', GIT_TERMINAL_PROMPT='0')
     out = subprocess.run(
@@ -215,6 +220,7 @@ def _differs(folder):  # from the commit; runs no program that the checkout name
         return bool(_git(top, 'status', *options, **paths, **alone))
 
 
+# %% ../nbs/30_records.ipynb #b629c05b
 def commit_of(
     *folders,
 ) -> dict:  # of the first that is a checkout: commit, and whether files differ
@@ -344,3 +350,20 @@ def take_lock(folder) -> FileLock:
         rule = 'wait for it, stop it, or take another folder'
         raise Busy(f'runs: another process is writing to {folder}; {rule}') from None
     return lock
+
+
+# %% ../nbs/30_records.ipynb #c6f4d52f
+BESIDE = ('lock', 'tensorboard', 'wandb')  # what may lie in the folder of a new run
+
+
+def check_free(folder):
+    "Refuse the folder of a run if it is a link, or holds files of others and no run"
+    for kind in ('params', 'state', 'metrics'):
+        if (folder / kind).is_symlink():
+            raise ValueError(
+                f'runs: {folder / kind} is a link; a run writes to its own folder only'
+            )
+    found = [] if (folder / 'config.json').exists() else sorted(f.name for f in folder.iterdir())
+    if others := [f for f in found if f not in BESIDE and not f.startswith('.')]:
+        rule = 'a new run needs a folder without files of others'
+        raise ValueError(f'runs: {folder} holds {others[:3]} but no config.json; {rule}')

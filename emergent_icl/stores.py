@@ -175,7 +175,7 @@ def _recall(fs, root, folder):  # {name: mark} of what an earlier process has se
     return sent
 
 
-# %% ../nbs/33_stores.ipynb #12ebcb03
+# %% ../nbs/33_stores.ipynb #e7dd9735
 def _pending(folder, sent):  # -> [(name, mark)] in order, the index as it was, names to remove
     names, marked, index = _local_names(folder), [], None
     with contextlib.suppress(FileNotFoundError):
@@ -192,6 +192,7 @@ def _pending(folder, sent):  # -> [(name, mark)] in order, the index as it was, 
     return marked, index, [name for name in sent if name not in names]
 
 
+# %% ../nbs/33_stores.ipynb #3e0649e9
 def _index_for(index, sent):  # names no full state before one has arrived
     body = json.loads(index)
     arrived = any(n.startswith('state/') and n.endswith('manifest.json') for n in sent)
@@ -222,7 +223,7 @@ def _pass(fs, root, folder, sent):
         del sent[name]
 
 
-# %% ../nbs/33_stores.ipynb #46d44d81
+# %% ../nbs/33_stores.ipynb #99ce19e6
 def _repo(address):  # ('user/repo', 'run')
     user, repo, *path = [*address.removeprefix('hf://').split('/'), '', ''][:-1]
     if not user or not repo:
@@ -241,6 +242,7 @@ def _pull_hub(address, folder, patterns):
         raise FileNotFoundError(f'stores: {address} holds no run')
 
 
+# %% ../nbs/33_stores.ipynb #52ba742d
 def _wanted(folder, name, names):  # whether a file is to be copied here
     kind, *parts = name.split('/')
     if kind not in ('params', 'state'):
@@ -272,7 +274,7 @@ def _pull(address, folder, patterns):
                 (folder / name).unlink()
 
 
-# %% ../nbs/33_stores.ipynb #7fc7e9aa
+# %% ../nbs/33_stores.ipynb #3547f3d3
 def fetch(
     address: str,  # of a run
     folder,  # holds no run yet
@@ -299,6 +301,7 @@ def fetch(
     return folder
 
 
+# %% ../nbs/33_stores.ipynb #a30d9f7e
 def cached(
     address: str,  # of a run
     cache: Any = None,  # a folder; `None`: `$EMERGENT_ICL_CACHE` or ~/.cache/emergent_icl
@@ -312,6 +315,7 @@ def cached(
     return folder, lambda patterns: _pull(address, folder, patterns)
 
 
+# %% ../nbs/33_stores.ipynb #e431587d
 def share(
     folder,  # of a run
     address: str,  # such as s3://bucket/run, hf://user/repo or hf://user/repo/run, or a bare name
@@ -336,7 +340,7 @@ def share(
     )
 
 
-# %% ../nbs/33_stores.ipynb #628aa4b2
+# %% ../nbs/33_stores.ipynb #b136cbd4
 class Mirror:
     "Copies a growing run to a store, from a thread of its own"
 
@@ -357,31 +361,6 @@ class Mirror:
         if (self.folder / 'config.json').is_file():
             _check_same(self.root, self.there, self.folder)
 
-    def _try(self):
-        try:
-            self.fs.pipe_file(f'{self.root}/.writable', b'')
-            self.fs.rm_file(f'{self.root}/.writable')
-            return record_at(self.fs, self.root)
-        except Damaged:
-            raise
-        except Exception as error:
-            reason = f'{type(error).__name__}: {str(error)[:200]}'
-            rule = 'nothing was begun'
-            raise StoreError(
-                f'stores: {self.address} cannot be written; {rule} ({reason})'
-            ) from error
-
-    def bring(self):
-        "Fetch the run that is there, if none is here"
-        if self.there and not (self.folder / 'config.json').is_file():
-            fetch(self.address, self.folder)
-            log.info('stores: going on with the run of %s', self.address)
-
-    def start(self):
-        "Copy whatever comes"
-        self.thread = threading.Thread(target=self._work, name='mirror', daemon=True)
-        self.thread.start()
-
     def changed(self):
         "Something new lies in the folder"
         self.news.set()
@@ -392,7 +371,37 @@ class Mirror:
         return [name for name, _ in _pending(self.folder, self.sent or {})[0]]
 
 
-# %% ../nbs/33_stores.ipynb #37f8ed44
+# %% ../nbs/33_stores.ipynb #ca9cb254
+@patch
+def _try(self: Mirror):  # -> the record that is there, or None
+    try:
+        self.fs.pipe_file(f'{self.root}/.writable', b'')
+        self.fs.rm_file(f'{self.root}/.writable')
+        return record_at(self.fs, self.root)
+    except Damaged:
+        raise
+    except Exception as error:
+        reason = f'{type(error).__name__}: {str(error)[:200]}'
+        what = f'{self.address} cannot be written; nothing was begun'
+        raise StoreError(f'stores: {what} ({reason})') from error
+
+
+@patch
+def bring(self: Mirror):
+    "Fetch the run that is there, if none is here"
+    if self.there and not (self.folder / 'config.json').is_file():
+        fetch(self.address, self.folder)
+        log.info('stores: going on with the run of %s', self.address)
+
+
+@patch
+def start(self: Mirror):
+    "Copy whatever comes"
+    self.thread = threading.Thread(target=self._work, name='mirror', daemon=True)
+    self.thread.start()
+
+
+# %% ../nbs/33_stores.ipynb #0cd7c3ba
 @patch
 def _once(self: Mirror):  # one pass
     if self.sent is None:
@@ -432,6 +441,7 @@ def _work(self: Mirror):
             pause = min(2 * pause, longest)
 
 
+# %% ../nbs/33_stores.ipynb #feb210ba
 @patch
 def close(self: Mirror):
     "Copy what is left, for `close_within` seconds at most; raises StoreError if some is missing"

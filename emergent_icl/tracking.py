@@ -78,7 +78,7 @@ class live_curve:
             self.display.update(self.figure())
 
 
-# %% ../nbs/67_tracking.ipynb #55a49cb2
+# %% ../nbs/67_tracking.ipynb #5dc0d44c
 class Sink:
     "A function `sink(step, row)` with a `close`"
 
@@ -105,6 +105,7 @@ def tensorboard(
     return Sink(call, writer.close)
 
 
+# %% ../nbs/67_tracking.ipynb #d26ddf59
 def wandb(
     config: dict,  # of the run, shown beside it
     folder: Any = '.',  # where its files go
@@ -120,6 +121,7 @@ def wandb(
     return Sink(lambda step, row: run.log(numbers(row), step=step), run.finish)
 
 
+# %% ../nbs/67_tracking.ipynb #a2130dec
 def every(
     *sinks,  # functions `sink(step, row)`; some may be None
 ) -> Sink:
