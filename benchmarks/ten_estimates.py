@@ -1,6 +1,7 @@
-"""Ten small estimates, kept to the last bit, so that a change of the code that changes a number is seen.
+"""Ten small estimates, kept to the last bit, so that a changed number is seen.
 
-`python benchmarks/ten_estimates.py` computes them and compares; names choose some, `--make FILE` writes a file.
+`python benchmarks/ten_estimates.py` computes them and compares.
+Names choose some of them, and `--make FILE` writes a file.
 """
 
 import argparse
@@ -202,10 +203,16 @@ def differences(kept, made, rtol=0.0, path=''):
 
 
 def compare(names=tuple(CASES), elsewhere=1e-6):
-    "Compute the named cases: {name: [differences]}; bit by bit where they were made, else `elsewhere`"
+    "{name: [differences]}: bit by bit on the machine of the file, else within `elsewhere`"
     kept = json.loads(KEPT.read_text())
     rtol = 0.0 if kept['machine'] == machine() else elsewhere
     return {name: differences(kept['cases'][name], record(CASES[name]()), rtol) for name in names}
+
+
+def masked_twice():
+    "The masked estimate when noise was drawn for all entries, and since it is for those that move"
+    kept = json.loads(KEPT.read_text())
+    return kept['changed']['masked'], kept['cases']['masked']
 
 
 def main():
