@@ -231,7 +231,7 @@ def arms_figure(
     names: tuple = ('icl_closed', 'icl_open', 'iwl'),  # metrics
 ):
     "Where each arm ends, a panel for each item set; dotted: chance of closed accuracy"
-    core.require(len(results), 'arms_figure', 'results', results, 'must not be empty')
+    core.require(len(results) > 0, 'arms_figure', 'results', results, 'must not be empty')
     size = (1.5 + 4.6 * len(results), 3.4)
     fig, axs = plt.subplots(
         1, len(results), figsize=size, sharey=True, squeeze=False, layout='constrained'

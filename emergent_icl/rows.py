@@ -389,6 +389,6 @@ def _checked(row, items, scale, paths, fields):
         way = (
             f'needs the path of {held.what}: --{held.option} PATH, or the variable {held.variable}'
         )
-        require(path, 'claims', 'items', items, way)
+        require(bool(path), 'claims', 'items', items, way)
         fields = {held.option: path} | fields
     return fields
