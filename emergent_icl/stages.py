@@ -5,29 +5,74 @@
 # %% auto #0
 __all__ = ['stages']
 
-# %% ../nbs/51_stages.ipynb #a5fa731b
-import time
+# %% ../nbs/51_stages.ipynb #61bd75c4
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats
+from scipy import stats as distributions
 
+from .core import require
 from .trajectories import first_positive, log_time
 
 
-# %% ../nbs/51_stages.ipynb #8b349806
+# %% ../nbs/51_stages.ipynb #d63f4a22
+def _with_seeds(name, c):  # dimensions seed, …, step
+    what = type(c).__name__
+    if isinstance(c, xr.Dataset):
+        what += f' of {", ".join(map(str, c.data_vars))}: give its arrays by name, or it alone'
+    rule = 'must be a DataArray with a dimension step'
+    require(isinstance(c, xr.DataArray), 'stages', name, what, rule)
+    require('step' in c.dims, 'stages', name, f'dimensions {c.dims}', 'must have a dimension step')
+    if 'seed' not in c.dims:
+        c = c.drop_vars('seed', errors='ignore').expand_dims('seed')
+    return c.transpose('seed', ..., 'step')
+
+
+def _check_seeds(curves):  # {name: DataArray}
+    counts = {name: c.sizes['seed'] for name, c in curves.items()}
+    require(
+        len({*counts.values()}) == 1, 'stages', 'seeds', counts, 'must be as many in all curves'
+    )
+    labels = {n: sorted(c.seed.values.tolist()) for n, c in curves.items() if 'seed' in c.coords}
+    same = all(label == next(iter(labels.values())) for label in labels.values())
+    require(same, 'stages', 'seeds', labels, 'must be the same; take common ones with .sel(seed=…)')
+
+
+def _stack(curves):  # names of curves [Q], values [S, Q, C], steps [C], seeds [S]
+    if isinstance(curves, xr.DataArray):
+        curves = {curves.name or 'curve': curves}
+    curves = dict(getattr(curves, 'data_vars', curves))
+    rule = 'must hold a curve; give a Dataset, a DataArray, or {name: DataArray}'
+    require(curves, 'stages', 'curves', {}, rule)
+    curves = {name: _with_seeds(name, c) for name, c in curves.items()}
+    _check_seeds(curves)
+    flat = {}
+    for name, c in curves.items():
+        rest = c.dims[1:-1]
+        for at in np.ndindex(c.shape[1:-1]):
+            labels = [str(c[d].values[i]) for d, i in zip(rest, at, strict=True)]
+            one = c[(slice(None), *at)].reset_coords(drop=True).astype(float)
+            flat['.'.join([name, *labels])] = one
+    joined = xr.align(*flat.values(), join='outer')
+    y = np.stack([c.transpose('seed', 'step') for c in joined], 1)
+    return list(flat), y, joined[0].step.values.astype(float), joined[0].seed.values
+
+
+# %% ../nbs/51_stages.ipynb #f7a8e60b
+def _noise(t, v):  # of a curve, from second differences: robust, and blind to lines
+    a = (t[2:] - t[1:-1]) / (t[2:] - t[:-2])
+    off = v[1:-1] - a * v[:-2] - (1 - a) * v[2:]
+    return np.median(abs(off / np.sqrt(1 + a**2 + (1 - a) ** 2))) / 0.6745
+
+
 def _lines(time, y, floor):
-    "Weighted lines through points i … j of a curve, all [C, C]: squared residuals in units of the noise, value at time 0, slope; and the effective number of points"
+    "Weighted lines through points i … j, [C, C]: cost, value at time 0, slope; noise; points"
     ok = np.isfinite(y)
     t, v = time[ok], y[ok]
-    if len(t) < 3:
-        raise ValueError(f'stages: {len(t)} finite points of a curve are too few, it takes 3')
-    a = (t[2:] - t[1:-1]) / (t[2:] - t[:-2])
-    noise = (
-        np.median(abs((v[1:-1] - a * v[:-2] - (1 - a) * v[2:]) / np.sqrt(1 + a**2 + (1 - a) ** 2)))
-        / 0.6745
-    )
-    sigma = max(noise, floor, 1e-12 * abs(v).max(), 1e-300)
+    require(len(t) >= 3, 'stages', 'finite points of a curve', len(t), 'must be at least 3')
+    sigma = max(_noise(t, v), floor, 1e-12 * abs(v).max(), 1e-300)
     w = np.gradient(t)
     w *= w.sum() / (w**2).sum()
     t0, v0 = t.mean(), v.mean()
@@ -43,16 +88,30 @@ def _lines(time, y, floor):
     W = np.where(W > 1e-12, W, 1)
     tt, tv = TT - T**2 / W, TV - T * V / W
     slope = np.where(tt > 1e-9, tv, 0) / np.where(tt > 1e-9, tt, 1)
-    return (
-        np.maximum(VV - V**2 / W - slope * tv, 0),
-        v0 + sigma * (V / W - slope * (T / W + t0)),
-        sigma * slope,
-        sigma,
-        w.sum(),
-    )
+    cost = np.maximum(VV - V**2 / W - slope * tv, 0)
+    value = v0 + sigma * (V / W - slope * (T / W + t0))
+    return cost, value, sigma * slope, sigma, w.sum()
 
 
-# %% ../nbs/51_stages.ipynb #5a5cb17c
+class _Fits(NamedTuple):  # of all seeds, curves and pieces
+    time: np.ndarray  # [C]
+    y: np.ndarray  # [S, Q, C]
+    cost: np.ndarray  # [S, Q, C, C], squared residuals of a piece from i to j in units of the noise
+    value: np.ndarray  # [S, Q, C, C], of its line at time 0
+    slope: np.ndarray  # [S, Q, C, C]
+    sigma: np.ndarray  # [S, Q], noise
+    n: float  # effective number of points
+
+    @classmethod
+    def of(cls, time, y, tolerance):
+        "Lines through all pieces of all curves"
+        floors = [tolerance * np.ptp(np.nanpercentile(y[:, q], (2, 98))) for q in range(y.shape[1])]
+        fits = [[_lines(time, c, f) for c, f in zip(row, floors, strict=True)] for row in y]
+        arrays = [np.array([[fit[k] for fit in row] for row in fits]) for k in range(4)]
+        return cls(time, y, *arrays, max(fit[4] for row in fits for fit in row))
+
+
+# %% ../nbs/51_stages.ipynb #7215cca1
 def _segment(cost, most, least):  # [C, C] cost of a piece from i to j
     "Least cost of 1 … `most` pieces, and `cuts(K)`: where pieces 2 … K begin"
     n = len(cost)
@@ -74,174 +133,131 @@ def _segment(cost, most, least):  # [C, C] cost of a piece from i to j
     return np.array([b[-1] for b in best]), cuts
 
 
-# %% ../nbs/51_stages.ipynb #6a95b046
-def stages(
-    curves,  # Dataset, DataArray, or {name: DataArray}, with dimensions step and, if there are several, seed; other dimensions, such as component, are more curves. Steps may differ, values may be missing
-    max_stages=8,  # at most
-    tolerance=0.05,  # share of a curve's range below which a difference is no stage
-    min_points=3,  # checkpoints in a stage
-    penalty=1.0,  # factor of the second term of the criterion: larger gives fewer stages
-    n_boot=200,  # draws of seeds for the uncertainty
-    seed=0,  # of these draws
-) -> xr.Dataset:  # by `boundary`: `step`; `stderr` of its logarithm, over seeds, and for a jump over the place between its two checkpoints; `low` and `high`, 95 % by Student's t; `per_seed`, found in each seed alone. By `stage`: `change` of each curve and seed in it. `criterion` by number of stages; `agreement`, the share of draws with as many
-    "Boundaries between stages of a run, by straight pieces in log-step time; raises ValueError for curves without a step and settings out of range"
-    flat, labels = {}, {}
-    if isinstance(curves, xr.DataArray):
-        curves = {curves.name or 'curve': curves}
-    curves = dict(getattr(curves, 'data_vars', curves))
-    if not curves:
-        raise ValueError(
-            'stages: there is no curve; give a Dataset, a DataArray, or {name: DataArray}'
-        )
-    for name, c in curves.items():
-        if not isinstance(c, xr.DataArray):
-            raise ValueError(
-                f'stages: {name!r} is a {type(c).__name__}'
-                + (
-                    f', which holds {", ".join(map(str, c.data_vars))}: give its arrays by name, or the Dataset alone'
-                    if isinstance(c, xr.Dataset)
-                    else ', not a DataArray with a dimension step'
-                )
-            )
-        if 'step' not in c.dims:
-            raise ValueError(f'stages: {name!r} has dimensions {c.dims}, and no step')
-        c = (
-            c if 'seed' in c.dims else c.drop_vars('seed', errors='ignore').expand_dims('seed')
-        ).transpose('seed', ..., 'step')
-        if 'seed' in c.coords:
-            labels[name] = sorted(c.seed.values.tolist())
-        rest = c.dims[1:-1]
-        for at in np.ndindex(c.shape[1:-1]):
-            flat['.'.join([name, *(str(c[d].values[i]) for d, i in zip(rest, at))])] = (
-                c[(slice(None), *at)].reset_coords(drop=True).astype(float)
-            )
-    if len(counts := {c.sizes['seed'] for c in flat.values()}) > 1:
-        raise ValueError(
-            f'stages: the curves have {sorted(counts)} seeds; they must be of the same seeds'
-        )
-    if any(other != first for first in [*labels.values()][:1] for other in labels.values()):
-        raise ValueError(
-            f'stages: the curves have other seeds, {labels}; take those that all have with .sel(seed=…)'
-        )
-    names, joined = list(flat), xr.align(*flat.values(), join='outer')
-    y, steps = (
-        np.stack([c.transpose('seed', 'step') for c in joined], 1),
-        joined[0].step.values.astype(float),
-    )  # [S, Q, C]
-    (S, Q, C), time = y.shape, log_time(steps)
-    if not (1 <= max_stages and min_points >= 2 and tolerance >= 0 and penalty > 0 and n_boot >= 0):
-        raise ValueError(
-            f'stages: max_stages={max_stages}, min_points={min_points}, tolerance={tolerance}, penalty={penalty}, n_boot={n_boot} must be at least 1, 2, 0, more than 0, and 0'
-        )
-    if C < min_points:
-        raise ValueError(f'stages: {C} steps are fewer than min_points={min_points}')
-    most = min(max_stages, C // min_points)
-    floor = [tolerance * np.ptp(np.nanpercentile(y[:, q], (2, 98))) for q in range(Q)]
-    fits = [[_lines(time, y[s, q], floor[q]) for q in range(Q)] for s in range(S)]
-    cost, value, slope = (
-        np.array([[f[k] for f in row] for row in fits]) for k in range(3)
-    )  # [S, Q, C, C]
-    sigma, n = (
-        np.array([[f[3] for f in row] for row in fits]),
-        max(f[4] for row in fits for f in row),
-    )
-    number = np.arange(1, most + 1)
+def _search(fits, weight, most, least, penalty):  # weight [S]: how often each seed counts
+    "Criterion by number of stages, the best number, and `cuts(K)`"
+    number, Q = np.arange(1, most + 1), fits.y.shape[1]
+    squares, cuts = _segment(np.tensordot(weight, fits.cost.sum(1), 1), most, least)
+    parameters = 2 * weight.sum() * Q * number + 3 * (number - 1)
+    criterion = squares + penalty * np.log(fits.n) * parameters
+    return criterion, int(criterion.argmin()) + 1, cuts
 
-    def search(weight):  # [S]: how often each seed counts; (criterion, number of stages, cuts)
-        squares, cuts = _segment(np.tensordot(weight, cost.sum(1), 1), most, min_points)
-        criterion = squares + penalty * np.log(n) * (
-            2 * weight.sum() * Q * number + 3 * (number - 1)
-        )
-        return criterion, int(criterion.argmin()) + 1, cuts
 
-    def meeting(
-        weight, cuts, joint=None
-    ):  # where the pieces on both sides of each cut meet, or the middle between two checkpoints; and which of the two
-        edges, places, meets = [0, *cuts, C], [], []
-        for b, (first, cut, last) in enumerate(zip(edges, cuts, edges[2:])):
-            middle = (time[cut - 1] + time[cut]) / 2
-            left, right = (first, cut - 1), (cut, last - 1)
-            gap, turn = ((f[:, :, *right] - f[:, :, *left]) / sigma for f in (value, slope))
-            total = np.tensordot(weight, turn**2, 1).sum()
-            place = -np.tensordot(weight, gap * turn, 1).sum() / total if total > 0 else middle
-            inside = time[(first + cut) // 2] < place < time[min((cut + last) // 2, C - 1)]
-            if joint is None:  # would one bent line do as well as two?
-                bent = np.stack(
-                    [
-                        np.ones(last - first),
-                        time[first:last] - place,
-                        np.maximum(time[first:last] - place, 0),
-                    ],
-                    1,
-                )
-                w = np.gradient(time[first:last])[:, None] ** 0.5
-                w *= (w**2).sum() ** 0.5 / (w**4).sum() ** 0.5
-                part = (
-                    np.nan_to_num(y[:, :, first:last] / sigma[..., None])
-                    .reshape(-1, last - first)
-                    .T
-                )
-                residual = (
-                    (
-                        (w * (part - bent @ np.linalg.lstsq(w * bent, w * part, rcond=None)[0]))
-                        ** 2
-                    ).sum()
-                    if inside
-                    else np.inf
-                )
-                extra = residual - sum(cost[:, :, i, j].sum() for i, j in (left, right))
-                meets.append(bool(extra < np.log(n) * S * Q))
-            else:
-                meets.append(joint[b])
-            places.append(place if meets[-1] and inside else middle)
-        return np.array(places), meets
+# %% ../nbs/51_stages.ipynb #af64f965
+def _crossing(
+    fits, weight, first, cut, last
+):  # time where two pieces meet; None if not near the cut
+    left, right = (first, cut - 1), (cut, last - 1)
+    gap, turn = ((f[:, :, *right] - f[:, :, *left]) / fits.sigma for f in (fits.value, fits.slope))
+    total = np.tensordot(weight, turn**2, 1).sum()
+    if total <= 0:
+        return None
+    place = -np.tensordot(weight, gap * turn, 1).sum() / total
+    end = min((cut + last) // 2, len(fits.time) - 1)
+    return place if fits.time[(first + cut) // 2] < place < fits.time[end] else None
 
-    criterion, k, cuts = search(np.ones(S))
-    cuts = cuts(k)
-    places, joint = meeting(np.ones(S), cuts)
 
-    def again(weight):  # in other seeds: how many, and where as many as here
+def _bends(fits, first, cut, last, place):  # would one bent line do as well as two?
+    if place is None:
+        return False
+    t = fits.time[first:last]
+    bent = np.stack([np.ones(len(t)), t - place, np.maximum(t - place, 0)], 1)
+    w = np.gradient(t)[:, None] ** 0.5
+    w *= (w**2).sum() ** 0.5 / (w**4).sum() ** 0.5
+    part = np.nan_to_num(fits.y[:, :, first:last] / fits.sigma[..., None]).reshape(-1, len(t)).T
+    fit = np.linalg.lstsq(w * bent, w * part, rcond=None)[0]
+    residual = ((w * (part - bent @ fit)) ** 2).sum()
+    two = sum(fits.cost[:, :, i, j].sum() for i, j in ((first, cut - 1), (cut, last - 1)))
+    S, Q, _ = fits.y.shape
+    return bool(residual - two < np.log(fits.n) * S * Q)
+
+
+def _boundaries(fits, weight, cuts, joint=None):  # their times; which are bends and not jumps
+    edges, places, bends = [0, *cuts, len(fits.time)], [], []
+    for b, (first, cut, last) in enumerate(zip(edges, cuts, edges[2:], strict=False)):
+        place = _crossing(fits, weight, first, cut, last)
+        bends.append(joint[b] if joint is not None else _bends(fits, first, cut, last, place))
+        middle = (fits.time[cut - 1] + fits.time[cut]) / 2
+        places.append(place if bends[-1] and place is not None else middle)
+    return np.array(places), bends
+
+
+# %% ../nbs/51_stages.ipynb #e41fcd48
+def _step_of(steps, time):
+    return np.exp(time) - first_positive(steps)
+
+
+def _spread(fits, search, k, cuts, joint, n_boot, rng):
+    "Standard errors over seeds, half widths of 95 %, agreement, and boundaries of each seed"
+    S = len(fits.y)
+
+    def again(weight):  # in other seeds: how many stages, and where as many as here
         _, found, other = search(weight)
-        return found, meeting(weight, other(k), joint)[0]
+        return found, _boundaries(fits, weight, other(k), joint)[0]
 
+    draws = [again(rng.multinomial(S, np.full(S, 1 / S)).astype(float)) for _ in range(n_boot)]
+    draws = draws if S > 1 else []
+    jump = [0.0 if bend else fits.time[c] - fits.time[c - 1] for c, bend in zip(cuts, joint)]
+    jump = np.array(jump)  # it is anywhere between its two checkpoints
+    stderr, agreement = np.full(k - 1, np.nan), np.nan
+    if draws:
+        stderr = np.std([places for _, places in draws], axis=0) * (S / (S - 1)) ** 0.5
+        agreement = np.mean([found == k for found, _ in draws])
+    student = distributions.t.ppf(0.975, max(S - 1, 1))
+    wide = np.hypot(student * stderr, 0.475 * jump)
+    each = np.stack([again(np.eye(S)[s])[1] for s in range(S)])
+    return np.hypot(stderr, jump / 12**0.5), wide, agreement, each
+
+
+# %% ../nbs/51_stages.ipynb #a028a03c
+def stages(
+    curves: xr.Dataset | xr.DataArray | dict,  # with dimensions step and, for several, seed
+    max_stages: int = 8,  # at most
+    tolerance: float = 0.05,  # share of a curve's range below which a difference is no stage
+    min_points: int = 3,  # checkpoints in a stage
+    penalty: float = 1.0,  # factor of the criterion's second term: larger gives fewer stages
+    n_boot: int = 200,  # draws of seeds for the uncertainty
+    seed: int = 0,  # of these draws
+) -> xr.Dataset:  # by boundary: step, stderr of its logarithm, low and high (95 %), per_seed
+    """Boundaries between stages of a run, by straight pieces in log-step time
+
+    Further dimensions, such as component, are more curves. Steps may differ, values may be missing.
+    By stage: `change` of each curve and seed. By number of stages: `criterion`.
+    `agreement` is the share of draws with as many stages.
+    """
+    limits = dict(max_stages=(max_stages, 1), min_points=(min_points, 2), n_boot=(n_boot, 0))
+    for field, (value, low) in (limits | dict(tolerance=(tolerance, 0))).items():
+        require(value >= low, 'stages', field, value, f'must be at least {low}')
+    require(penalty > 0, 'stages', 'penalty', penalty, 'must be above 0')
+    names, y, steps, seeds = _stack(curves)
+    C, most = len(steps), min(max_stages, len(steps) // min_points)
+    require(most, 'stages', 'min_points', min_points, f'must be at most the {C} steps')
+    fits = _Fits.of(log_time(steps), y, tolerance)
+    search = partial(_search, fits, most=most, least=min_points, penalty=penalty)
+    all_seeds = np.ones(len(seeds))
+    criterion, k, cuts = search(all_seeds)
+    cuts = cuts(k)
+    places, joint = _boundaries(fits, all_seeds, cuts)
     rng = np.random.default_rng(seed)
-    draws = (
-        [again(rng.multinomial(S, np.full(S, 1 / S)).astype(float)) for _ in range(n_boot)]
-        if S > 1
-        else []
-    )
-    between = (
-        np.where(joint, 0.0, [time[cut] - time[cut - 1] for cut in cuts]) if cuts else np.zeros(0)
-    )  # a jump is anywhere between its two checkpoints
-    stderr = (
-        np.std([d[1] for d in draws], axis=0) * (S / (S - 1)) ** 0.5
-        if draws
-        else np.full(k - 1, np.nan)
-    )
-    wide = np.hypot(stats.t.ppf(0.975, max(S - 1, 1)) * stderr, 0.475 * between)
-    stderr = np.hypot(stderr, between / 12**0.5)
-    per_seed = np.stack([again(np.eye(S)[s])[1] for s in range(S)])
-    back = lambda t: np.exp(t) - first_positive(steps)
+    stderr, wide, agreement, each = _spread(fits, search, k, cuts, joint, n_boot, rng)
     edges = [0, *cuts, C]
-    change = np.stack(
-        [slope[:, :, i, j - 1] * (time[j - 1] - time[i]) for i, j in zip(edges, edges[1:])], -1
-    )
+    pieces = [(i, j - 1) for i, j in zip(edges, edges[1:], strict=False)]
+    change = [fits.slope[:, :, i, j] * (fits.time[j] - fits.time[i]) for i, j in pieces]
     return xr.Dataset(
         dict(
-            step=('boundary', back(places)),
+            step=('boundary', _step_of(steps, places)),
             stderr=('boundary', stderr),
-            low=('boundary', back(places - wide)),
-            high=('boundary', back(places + wide)),
-            per_seed=(('seed', 'boundary'), back(per_seed)),
-            change=(('seed', 'curve', 'stage'), change),
+            low=('boundary', _step_of(steps, places - wide)),
+            high=('boundary', _step_of(steps, places + wide)),
+            per_seed=(('seed', 'boundary'), _step_of(steps, each)),
+            change=(('seed', 'curve', 'stage'), np.stack(change, -1)),
             criterion=('n_stages', criterion),
-            agreement=np.mean([d[0] == k for d in draws]) if draws else np.nan,
+            agreement=agreement,
         ),
         dict(
             boundary=np.arange(1, k),
             stage=np.arange(1, k + 1),
-            n_stages=number,
+            n_stages=np.arange(1, most + 1),
             curve=names,
-            seed=joined[0].seed.values,
+            seed=seeds,
         ),
     )
