@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    'check_tied',
     'LinearEncoder',
     'EmbeddingEncoder',
     'ResNetEncoder',
@@ -12,14 +13,14 @@ __all__ = [
     'TokenEncoder',
 ]
 
-# %% ../nbs/12_encoders.ipynb #27987d5b
+# %% ../nbs/12_encoders.ipynb #9ad5d36a
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from .core import Batch, TokenBatch
+from .core import Batch, TokenBatch, require
 from .regression import RegressionBatch
 from .sharding import constrain, documented, named
 
@@ -105,6 +106,17 @@ class _Pairs(nnx.Module):
                 [x_BND, self.label(batch.labels.at[:, -1].set(unknown))], axis=2
             )
         return constrain(tokens, 'batch', 'tokens', 'embed')
+
+
+# %% ../nbs/12_encoders.ipynb #a1205864
+def check_tied(
+    owner: str,  # the model that asks
+    encoder,  # whose label table is to be its output
+    n_outputs: int,  # V
+):
+    "Refuse an output tied to an encoder that has not just these labels, with ValueError"
+    rows = getattr(encoder, 'n_labels', None)
+    require(rows == n_outputs, owner, 'n_outputs', n_outputs, f'tied_output: encoder has {rows}')
 
 
 # %% ../nbs/12_encoders.ipynb #c2a69316

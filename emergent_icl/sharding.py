@@ -9,6 +9,7 @@ __all__ = [
     'named',
     'axis_names',
     'documented',
+    'module_list',
     'make_mesh',
     'rules',
     'check_divides',
@@ -95,12 +96,17 @@ def axis_names(state):  # an `nnx.State`, or a module
     return names
 
 
-# %% ../nbs/10_sharding.ipynb #69b6c77c
+# %% ../nbs/10_sharding.ipynb #1af61ed5
 def documented(cls):  # an `nnx.Module`
     "Show the arguments of a module's `__init__` as its signature"
     own = inspect.signature(cls.__init__)
     cls.__signature__ = own.replace(parameters=list(own.parameters.values())[1:])
     return cls
+
+
+def module_list(modules):  # any iterable of `nnx.Module`
+    "A list of submodules; Flax 0.11 takes plain lists and has no `nnx.List`"
+    return getattr(nnx, 'List', list)(list(modules))
 
 
 # %% ../nbs/10_sharding.ipynb #bfbea89d
