@@ -271,17 +271,18 @@ RULES = dict(  # pydantic's name of an error: how the rule is said here
     string_type='must be a string',
     tuple_type='must be a tuple or list',
     literal_error='must be one of {expected}',
-    greater_than_equal='must be at least {ge:g}',
-    greater_than='must be above {gt:g}',
-    less_than_equal='must be at most {le:g}',
-    less_than='must be below {lt:g}',
+    greater_than_equal='must be at least {ge}',
+    greater_than='must be above {gt}',
+    less_than_equal='must be at most {le}',
+    less_than='must be below {lt}',
 )
 
 
 def rule_of(error: dict) -> str:  # one of pydantic's `errors()`
     "What is allowed, for one of the mistakes that pydantic found"
+    limits = {k: f'{v:g}' if isinstance(v, float) else v for k, v in error.get('ctx', {}).items()}
     rule = RULES.get(error['type'])
-    return rule.format(**error.get('ctx', {})) if rule else error['msg'].lower()
+    return rule.format(**limits) if rule else error['msg'].lower()
 
 
 def complain(owner: str, values: dict, errors: list):

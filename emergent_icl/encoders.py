@@ -13,16 +13,17 @@ __all__ = [
     'TokenEncoder',
 ]
 
-# %% ../nbs/12_encoders.ipynb #9ad5d36a
+# %% ../nbs/12_encoders.ipynb #d0e2bff9
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
-from .core import Batch, TokenBatch, require
+from .core import Batch, TokenBatch, require, require_whole
 from .regression import RegressionBatch
-from .sharding import constrain, documented, named
+from .sharding import constrain, documented, module_list, named
 
 
 # %% ../nbs/12_encoders.ipynb #8894edfa
@@ -54,58 +55,46 @@ def _numbers(items, dtype):  # bytes as numbers in [0, 1]
     return items.astype(dtype) / 255 if items.dtype == jnp.uint8 else items.astype(dtype)
 
 
-# %% ../nbs/12_encoders.ipynb #df3c9bd2
+# %% ../nbs/12_encoders.ipynb #2fadd538
 class _Pairs(nnx.Module):
     "Items and labels as tokens; a subclass says how an item becomes a vector, in `embed`"
 
     def __init__(self, n_labels, width, interleaved, label_scale, dtype, param_dtype, rngs):
-        if not interleaved and width % 2:
-            raise ValueError(
-                f'{type(self).__name__}: width={width} must be even, for item and label take half of a token each; or set interleaved=True'
-            )
+        name, rule = type(self).__name__, 'must be even without interleaving: half for the item'
+        require(interleaved or width % 2 == 0, name, 'width', width, rule)
         self.interleaved, self.dtype = interleaved, dtype
-        self.n_labels = (
-            n_labels if interleaved else None
-        )  # rows that an output can be tied to: half a token is no output
+        # rows that an output can be tied to: half a token is no output
+        self.n_labels = n_labels if interleaved else None
         self.item_width = width if interleaved else width // 2
-        self.label = _table(
-            n_labels if interleaved else n_labels + 1,
-            self.item_width,
-            label_scale,
-            dtype,
-            param_dtype,
-            rngs,
-        )
+        rows = n_labels if interleaved else n_labels + 1
+        self.label = _table(rows, self.item_width, label_scale, dtype, param_dtype, rngs)
 
-    def read_at(
-        self, n_tokens, query_only
-    ):  # slice of the tokens at which labels are predicted: all items, or the query
-        "Raises ValueError for all items when the tokens are concatenated: each of them shows its own label"
-        if query_only:
-            return slice(n_tokens - 1, None)
-        if self.interleaved:
-            return slice(0, None, 2)
-        raise ValueError(
-            f'{type(self).__name__}: interleaved=False shows each label in its own token, so only the query can be predicted; call model.query, or set interleaved=True'
-        )
+    def read_at(self, n_tokens: int, query_only: bool) -> slice:
+        "The tokens at which labels are predicted: all items, or the query"
+        rule = 'each label is in its own token, so only the query can be predicted: model.query'
+        name = type(self).__name__
+        require(query_only or self.interleaved, name, 'interleaved', False, rule)
+        return slice(n_tokens - 1, None) if query_only else slice(0, None, 2)
 
     def __call__(
-        self, batch: Batch
-    ):  # items [B, N+1, …], labels [B, N+1] of which the last is not read
-        "Tokens, [B, 2N+1, D] interleaved or [B, N+1, D] concatenated"
+        self,
+        batch: Batch,  # whose last label is not read
+    ) -> Float[Array, 'B T D']:  # T is 2N+1 interleaved, N+1 concatenated
+        "Tokens"
         B, N1 = batch.labels.shape
         x_BND = self.embed(batch.items.reshape(B * N1, *batch.items.shape[2:])).reshape(B, N1, -1)
         if self.interleaved:
-            pairs = jnp.stack([x_BND[:, :-1], self.label(batch.labels[:, :-1])], axis=2).reshape(
-                B, 2 * (N1 - 1), -1
-            )
-            tokens = jnp.concatenate([pairs, x_BND[:, -1:]], axis=1)
+            tokens = _in_turn(x_BND, self.label(batch.labels[:, :-1]))
         else:
             unknown = self.label.num_embeddings - 1
-            tokens = jnp.concatenate(
-                [x_BND, self.label(batch.labels.at[:, -1].set(unknown))], axis=2
-            )
+            y_BND = self.label(batch.labels.at[:, -1].set(unknown))
+            tokens = jnp.concatenate([x_BND, y_BND], axis=2)
         return constrain(tokens, 'batch', 'tokens', 'embed')
+
+
+def _in_turn(x_BND, y_BND):  # N+1 items and N labels as 2N+1 tokens
+    pairs = jnp.stack([x_BND[:, :-1], y_BND], axis=2)
+    return jnp.concatenate([pairs.reshape(len(pairs), -1, pairs.shape[-1]), x_BND[:, -1:]], axis=1)
 
 
 # %% ../nbs/12_encoders.ipynb #a1205864
@@ -119,7 +108,7 @@ def check_tied(
     require(rows == n_outputs, owner, 'n_outputs', n_outputs, f'tied_output: encoder has {rows}')
 
 
-# %% ../nbs/12_encoders.ipynb #c2a69316
+# %% ../nbs/12_encoders.ipynb #7e5cf87b
 @documented
 class LinearEncoder(_Pairs):
     "Items through a linear map and labels through a table (Chan et al. 2022, `linear`)"
@@ -131,9 +120,9 @@ class LinearEncoder(_Pairs):
         width: int,  # D, width of a token
         *,
         interleaved: bool = True,  # a token for each label, or item and label in the halves of one
-        label_scale: float = 1.0,  # standard deviation of the label table at the start (published code: .02)
-        dtype='float32',  # of tokens and what leads to them: float32 or bfloat16
-        param_dtype='float32',  # of parameters
+        label_scale: float = 1.0,  # deviation of the label table at first (published code: 0.02)
+        dtype: str = 'float32',  # of tokens and what leads to them: float32 or bfloat16
+        param_dtype: str = 'float32',  # of parameters
         rngs: nnx.Rngs,
     ):
         super().__init__(n_labels, width, interleaved, label_scale, dtype, param_dtype, rngs)
@@ -144,7 +133,7 @@ class LinearEncoder(_Pairs):
         return self.item(_numbers(items, self.dtype).reshape(len(items), -1))
 
 
-# %% ../nbs/12_encoders.ipynb #1cc561c4
+# %% ../nbs/12_encoders.ipynb #8b6dac71
 @documented
 class EmbeddingEncoder(_Pairs):
     "Symbols through a table and labels through another (Chan et al. 2022, `embedding`)"
@@ -156,9 +145,9 @@ class EmbeddingEncoder(_Pairs):
         width: int,  # D, width of a token
         *,
         interleaved: bool = True,  # a token for each label, or item and label in the halves of one
-        label_scale: float = 1.0,  # standard deviation of the label table at the start (published code: .02); the items' is 1
-        dtype='float32',  # of tokens: float32 or bfloat16
-        param_dtype='float32',  # of parameters
+        label_scale: float = 1.0,  # of the label table at the start; the items' is 1
+        dtype: str = 'float32',  # of tokens: float32 or bfloat16
+        param_dtype: str = 'float32',  # of parameters
         rngs: nnx.Rngs,
     ):
         super().__init__(n_labels, width, interleaved, label_scale, dtype, param_dtype, rngs)
@@ -169,7 +158,7 @@ class EmbeddingEncoder(_Pairs):
         return self.item(items.reshape(-1))
 
 
-# %% ../nbs/12_encoders.ipynb #18af9ee1
+# %% ../nbs/12_encoders.ipynb #27cb6bbb
 def _same(n, size, stride):  # 'SAME': length of what comes out, and the padding before it
     out = -(-n // stride)
     return out, max((out - 1) * stride + size - n, 0) // 2
@@ -180,12 +169,11 @@ def _pool(x, axis):  # maximum over three in steps of two along `axis`; padding 
     out, before = _same(n, 3, 2)
     padding = [(0, 0)] * x.ndim
     padding[axis] = (before, 2 * (out + 1) - n - before)
-    pairs = jnp.pad(x, padding, constant_values=-jnp.inf).reshape(
-        *x.shape[:axis], out + 1, 2, *x.shape[axis + 1 :]
-    )
+    x = jnp.pad(x, padding, constant_values=-jnp.inf)
+    pairs = x.reshape(*x.shape[:axis], out + 1, 2, *x.shape[axis + 1 :])
     first, second = jnp.moveaxis(pairs, axis + 1, 0)
-    cut = lambda a, start: jax.lax.slice_in_dim(a, start, start + out, axis=axis)
-    return jnp.maximum(jnp.maximum(cut(first, 0), cut(second, 0)), cut(first, 1))
+    at = partial(jax.lax.slice_in_dim, axis=axis)
+    return jnp.maximum(jnp.maximum(at(first, 0, out), at(second, 0, out)), at(first, 1, out + 1))
 
 
 def _convolve(x, kernel, stride):
@@ -194,47 +182,39 @@ def _convolve(x, kernel, stride):
     )
 
 
-# %% ../nbs/12_encoders.ipynb #bd5171cc
+# %% ../nbs/12_encoders.ipynb #05a84021
 def _patches(x, kernel, stride):
     "The same as one product of all patches"
     size, n_out = kernel.shape[0], kernel.shape[-1]
-    x = jnp.pad(
-        x,
-        (
-            (0, 0),
-            *jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), 'SAME'),
-            (0, 0),
-        ),
-    )
+    pads = jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), 'SAME')
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     rows, columns = ((n - size) // stride + 1 for n in x.shape[1:3])
-    cut = lambda i, j: x[
-        :, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride
+    high, wide = (rows - 1) * stride + 1, (columns - 1) * stride + 1
+    cuts = [
+        x[:, i : i + high : stride, j : j + wide : stride] for i in range(size) for j in range(size)
     ]
-    patches = jnp.concatenate([cut(i, j) for i in range(size) for j in range(size)], -1)
-    return (patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, n_out)).reshape(
-        -1, rows, columns, n_out
-    )
+    patches = jnp.concatenate(cuts, -1)
+    y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, n_out)
+    return y.reshape(-1, rows, columns, n_out)
 
 
-# %% ../nbs/12_encoders.ipynb #37a70e5c
+# %% ../nbs/12_encoders.ipynb #f649e495
 class _Conv(nnx.Module):
     "A square convolution and its batch norm, [n, rows, columns, channels]"
 
-    def __init__(
-        self, n_in, n_out, size, stride, dtype, param_dtype, rngs, scale_init=nnx.initializers.ones
-    ):
+    def __init__(self, n_in, n_out, size, stride, settings, scale=nnx.initializers.ones):
+        dtype, param_dtype, rngs = settings
         init = named(nnx.initializers.lecun_normal(), 'rows', 'columns', 'channels_in', 'channels')
+        shape, kept = (size, size, n_in, n_out), jnp.dtype(param_dtype)
         self.stride, self.dtype = stride, dtype
-        self.kernel = nnx.Param(
-            init(rngs.params(), (size, size, n_in, n_out), jnp.dtype(param_dtype))
-        )
+        self.kernel = nnx.Param(init(rngs.params(), shape, kept))
         self.norm = nnx.BatchNorm(
             n_out,
             momentum=0.9,
             epsilon=1e-5,
             dtype=jnp.dtype(dtype),
-            param_dtype=jnp.dtype(param_dtype),
-            scale_init=named(scale_init, 'channels'),
+            param_dtype=kept,
+            scale_init=named(scale, 'channels'),
             bias_init=named(nnx.initializers.zeros, 'channels'),
             rngs=rngs,
         )
@@ -244,82 +224,65 @@ class _Conv(nnx.Module):
         if kernel.shape[0] == 1:
             x = x[:, ::stride, ::stride]
             x = (x.reshape(-1, x.shape[-1]) @ kernel[0, 0]).reshape(*x.shape[:-1], -1)
-        else:  # on a CPU a convolution inside a compiled loop is some 28 times slower than outside (jax 0.10.2), a product is not
-            x = jax.lax.platform_dependent(
-                x,
-                kernel,
-                cpu=partial(_patches, stride=stride),
-                default=partial(_convolve, stride=stride),
-            )
+        else:
+            ways = dict(cpu=_patches, default=_convolve)
+            ways = {where: partial(f, stride=stride) for where, f in ways.items()}
+            x = jax.lax.platform_dependent(x, kernel, **ways)
         return self.norm(x)
 
 
-# %% ../nbs/12_encoders.ipynb #41198edb
+# %% ../nbs/12_encoders.ipynb #2e8b928c
 class _Bottleneck(nnx.Module):
     "Version 1: ReLU after the sum"
 
-    def __init__(self, n_in, n_out, stride, project, *settings):
+    def __init__(self, n_in, n_out, stride, project, settings):
+        quarter, zeros = n_out // 4, nnx.initializers.zeros
         if project:
-            self.shortcut = _Conv(n_in, n_out, 1, stride, *settings)
-        self.reduce = _Conv(n_in, n_out // 4, 1, 1, *settings)
-        self.middle = _Conv(n_out // 4, n_out // 4, 3, stride, *settings)
-        self.expand = _Conv(n_out // 4, n_out, 1, 1, *settings, scale_init=nnx.initializers.zeros)
+            self.shortcut = _Conv(n_in, n_out, 1, stride, settings)
+        self.reduce = _Conv(n_in, quarter, 1, 1, settings)
+        self.middle = _Conv(quarter, quarter, 3, stride, settings)
+        self.expand = _Conv(quarter, n_out, 1, 1, settings, scale=zeros)
 
     def __call__(self, x):
         h = self.expand(jax.nn.relu(self.middle(jax.nn.relu(self.reduce(x)))))
         return jax.nn.relu(h + (self.shortcut(x) if hasattr(self, 'shortcut') else x))
 
 
-# %% ../nbs/12_encoders.ipynb #11f95d2e
+# %% ../nbs/12_encoders.ipynb #5143389c
 @documented
 class ResNetEncoder(_Pairs):
-    "Images through a small ResNet with batch norm and labels through a table (Chan et al. 2022, `resnet`; He et al. 2016)"
+    "Images through a small ResNet and labels through a table (Chan et al. 2022; He et al. 2016)"
 
     def __init__(
         self,
         n_labels: int,  # rows of the label table
-        width: int,  # D, width of a token and channels of the last group, or their double if concatenated
+        width: int,  # D, of a token and channels of the last group; their double if concatenated
         *,
         channels: tuple = (16, 32, 32),  # of the groups before the last; multiples of 4
         blocks: int = 2,  # in each group
         interleaved: bool = True,  # a token for each label, or item and label in the halves of one
-        label_scale: float = 1.0,  # standard deviation of the label table at the start (published code: .02)
-        dtype='float32',  # of activations and tokens: float32 or bfloat16
-        param_dtype='float32',  # of parameters; running statistics are float32 always
+        label_scale: float = 1.0,  # deviation of the label table at first (published code: 0.02)
+        dtype: str = 'float32',  # of activations and tokens: float32 or bfloat16
+        param_dtype: str = 'float32',  # of parameters; running statistics are float32 always
         rngs: nnx.Rngs,
     ):
         super().__init__(n_labels, width, interleaved, label_scale, dtype, param_dtype, rngs)
-        channels = (*channels, self.item_width)
-        for n in channels:
-            if n < 4 or n % 4:
-                raise ValueError(
-                    f'ResNetEncoder: {n} channels do not divide by 4, as the bottleneck needs; the groups have {channels}, the last from the width'
-                )
-        if blocks < 1:
-            raise ValueError(f'ResNetEncoder: blocks={blocks} must be at least 1')
-        settings = dtype, param_dtype, rngs
-        self.stem = _Conv(1, 64, 7, 2, *settings)
-        ins = [64, *(n for n in channels for _ in range(blocks))]
-        outs = ins[1:]
-        self.blocks = getattr(nnx, 'List', list)(
-            [  # flax 0.11 has no nnx.List
-                _Bottleneck(
-                    n_in,
-                    n_out,
-                    2 if i >= blocks and i % blocks == 0 else 1,
-                    i % blocks == 0,
-                    *settings,
-                )
-                for i, (n_in, n_out) in enumerate(zip(ins, outs))
-            ]
-        )
+        require_whole('ResNetEncoder', 1, blocks=blocks)
+        outs, settings = (*channels, self.item_width), (dtype, param_dtype, rngs)
+        for n in outs:
+            ok = n >= 4 and n % 4 == 0
+            require(ok, 'ResNetEncoder', 'channels', n, f'must divide by 4; groups have {outs}')
+        self.stem, made = _Conv(1, 64, 7, 2, settings), []
+        for group, (n_in, n_out) in enumerate(zip((64, *outs), outs)):
+            stride = 2 if group else 1
+            made.append(_Bottleneck(n_in, n_out, stride, True, settings))
+            made += [_Bottleneck(n_out, n_out, 1, False, settings) for _ in range(blocks - 1)]
+        self.blocks = module_list(made)
 
     def embed(self, items):  # [n, rows, columns] uint8, or floats in [0, 1]
-        "[n, item width]; raises ValueError for items that are no gray images"
-        if items.ndim != 3:
-            raise ValueError(
-                f'ResNetEncoder: items of shape {items.shape[1:]} are no gray images [rows, columns]; use LinearEncoder'
-            )
+        "[n, item width]"
+        rule = 'not gray images [rows, columns]; use LinearEncoder'
+        require(items.ndim == 3, 'ResNetEncoder', 'items', f'of shape {items.shape[1:]}', rule)
         x = jax.nn.relu(self.stem(_numbers(items, self.dtype)[..., None]))
         x = _pool(_pool(x, 1), 2)
         for block in self.blocks:
@@ -327,10 +290,10 @@ class ResNetEncoder(_Pairs):
         return x.mean((1, 2))
 
 
-# %% ../nbs/12_encoders.ipynb #4fb3b552
+# %% ../nbs/12_encoders.ipynb #b58047d1
 @documented
 class PlacedEncoder(nnx.Module):
-    "One-hot positions beside items and label vectors, interleaved; nothing to train (Reddy 2023, section 2)"
+    "One-hot positions beside items and label vectors; nothing to train (Reddy 2023, section 2)"
 
     def __init__(
         self,
@@ -338,59 +301,42 @@ class PlacedEncoder(nnx.Module):
         n_labels: int = 32,  # label vectors, each number N(0, 1 / n_features)
         *,
         n_positions: int = 65,  # P; the width of a token is P + n_features
-        label_seed: int = 0,  # the label vectors are drawn from it: part of the task, not of the model
-        dtype='float32',  # of tokens
+        label_seed: int = 0,  # of the label vectors: part of the task, not of the model
+        dtype: str = 'float32',  # of tokens
         rngs: nnx.Rngs,
     ):
-        self.n_features, self.n_positions, self.label_seed, self.dtype = (
-            n_features,
-            n_positions,
-            label_seed,
-            dtype,
-        )
-        self.n_vectors, self.deterministic, self.rngs = n_labels, False, rngs.dropout.fork()
+        self.n_features, self.n_positions, self.dtype = n_features, n_positions, dtype
+        self.n_vectors, self.label_seed = n_labels, label_seed
+        self.deterministic, self.rngs = False, rngs.dropout.fork()
 
-    def label_vectors(self):  # [labels, features]
-        return (
-            jax.random.normal(
-                jax.random.key(self.label_seed), (self.n_vectors, self.n_features), self.dtype
-            )
-            * self.n_features**-0.5
-        )
+    def label_vectors(self) -> Float[Array, 'V F']:
+        "The vector that stands for each label"
+        key, shape = jax.random.key(self.label_seed), (self.n_vectors, self.n_features)
+        return jax.random.normal(key, shape, self.dtype) * self.n_features**-0.5
 
-    def read_at(
-        self, n_tokens, query_only
-    ):  # slice of the tokens at which labels are predicted: all items, or the query
+    def read_at(self, n_tokens: int, query_only: bool) -> slice:
+        "The tokens at which labels are predicted: all items, or the query"
         return slice(n_tokens - 1, None) if query_only else slice(0, None, 2)
 
     def __call__(
-        self, batch: Batch
-    ):  # items [B, N+1, features], labels [B, N+1] of which the last is not read
-        "Tokens, [B, 2N+1, P + features]; raises ValueError for features or tokens that do not fit"
-        (B, N1), T = batch.labels.shape, 2 * batch.labels.shape[1] - 1
-        if batch.items.shape[2:] != (self.n_features,):
-            raise ValueError(
-                f'PlacedEncoder: items of shape {batch.items.shape[2:]}, but n_features={self.n_features}'
-            )
-        if T > self.n_positions:
-            raise ValueError(
-                f'PlacedEncoder: {T} tokens do not fit into n_positions={self.n_positions}'
-            )
+        self,
+        batch: Batch,  # items [B, N+1, features]; the last label is not read
+    ) -> Float[Array, 'B T D']:  # T = 2N+1, D = P + features
+        "Tokens"
+        shape, F, P = batch.items.shape[2:], self.n_features, self.n_positions
+        require(shape == (F,), 'PlacedEncoder', 'n_features', F, f'the items have shape {shape}')
+        B, T = len(batch.labels), 2 * batch.labels.shape[1] - 1
+        require(T <= P, 'PlacedEncoder', 'n_positions', P, f'{T} tokens do not fit')
         y_BND = self.label_vectors()[batch.labels[:, :-1]]
-        x_BND = batch.items.astype(self.dtype)
-        content = jnp.concatenate(
-            [jnp.stack([x_BND[:, :-1], y_BND], 2).reshape(B, T - 1, -1), x_BND[:, -1:]], 1
-        )
-        first = (
-            jnp.zeros(B, int)
-            if self.deterministic
-            else jax.random.randint(self.rngs(), (B,), 0, self.n_positions - T + 1)
-        )
-        place = jax.nn.one_hot(first[:, None] + jnp.arange(T), self.n_positions, dtype=self.dtype)
+        content = _in_turn(batch.items.astype(self.dtype), y_BND)
+        first = jnp.zeros(B, jnp.int32)
+        if not self.deterministic:
+            first = jax.random.randint(self.rngs(), (B,), 0, P - T + 1, jnp.int32)
+        place = jax.nn.one_hot(first[:, None] + jnp.arange(T), P, dtype=self.dtype)
         return constrain(jnp.concatenate([place, content], -1), 'batch', 'tokens', 'embed')
 
 
-# %% ../nbs/12_encoders.ipynb #1bb67f25
+# %% ../nbs/12_encoders.ipynb #637619ee
 @documented
 class RegressionEncoder(nnx.Module):
     "Points and values in turn, [0, x1] [y1, 0…] …, through a linear map (Hoogland et al. 2024)"
@@ -401,34 +347,31 @@ class RegressionEncoder(nnx.Module):
         width: int,  # of a token
         *,
         use_bias: bool = True,  # of the linear map (published code: none)
-        dtype='float32',  # of tokens: float32 or bfloat16
-        param_dtype='float32',  # of parameters
+        dtype: str = 'float32',  # of tokens: float32 or bfloat16
+        param_dtype: str = 'float32',  # of parameters
         rngs: nnx.Rngs,
     ):
         self.dtype = dtype
         self.number = _linear(dim + 1, width, use_bias, dtype, param_dtype, rngs)
 
-    def read_at(
-        self, n_tokens, query_only
-    ):  # slice of the tokens at which values are predicted: all points, or the last
+    def read_at(self, n_tokens: int, query_only: bool) -> slice:
+        "The tokens at which values are predicted: all points, or the last"
         return slice(n_tokens - 2, n_tokens - 1) if query_only else slice(0, None, 2)
 
-    def __call__(self, batch: RegressionBatch):  # x [B, K, D], y [B, K]
-        "Tokens, [B, 2K, width]"
+    def __call__(
+        self,
+        batch: RegressionBatch,  # x [B, K, D], y [B, K]
+    ) -> Float[Array, 'B T width']:  # T = 2K
+        "Tokens"
         B, K, D = batch.x.shape
         x, y = batch.x.astype(self.dtype), batch.y[..., None].astype(self.dtype)
-        pairs = jnp.stack(
-            [jnp.pad(x, ((0, 0), (0, 0), (1, 0))), jnp.pad(y, ((0, 0), (0, 0), (0, D)))], axis=2
-        )
-        return constrain(
-            self.number(pairs.reshape(B * 2 * K, D + 1)).reshape(B, 2 * K, -1),
-            'batch',
-            'tokens',
-            'embed',
-        )
+        x, y = jnp.pad(x, ((0, 0), (0, 0), (1, 0))), jnp.pad(y, ((0, 0), (0, 0), (0, D)))
+        pairs = jnp.stack([x, y], axis=2).reshape(B * 2 * K, D + 1)
+        tokens = self.number(pairs).reshape(B, 2 * K, -1)
+        return constrain(tokens, 'batch', 'tokens', 'embed')
 
 
-# %% ../nbs/12_encoders.ipynb #0e64f7d4
+# %% ../nbs/12_encoders.ipynb #2bbf5998
 @documented
 class TokenEncoder(nnx.Module):
     "Tokens through a table; the next token is predicted at every one"
@@ -439,18 +382,20 @@ class TokenEncoder(nnx.Module):
         width: int,  # D, width of a token
         *,
         label_scale: float = 1.0,  # standard deviation of the table at the start
-        dtype='float32',  # of tokens: float32 or bfloat16
-        param_dtype='float32',  # of parameters
+        dtype: str = 'float32',  # of tokens: float32 or bfloat16
+        param_dtype: str = 'float32',  # of parameters
         rngs: nnx.Rngs,
     ):
         self.n_labels = n_tokens
         self.label = _table(n_tokens, width, label_scale, dtype, param_dtype, rngs)
 
-    def read_at(
-        self, n_tokens, query_only
-    ):  # slice of the tokens after which one is predicted: all, or the last
+    def read_at(self, n_tokens: int, query_only: bool) -> slice:
+        "The tokens after which one is predicted: all, or the last"
         return slice(n_tokens - 1, None) if query_only else slice(0, None)
 
-    def __call__(self, batch: TokenBatch):  # inputs [B, T]
-        "Tokens, [B, T, D]"
+    def __call__(
+        self,
+        batch: TokenBatch,  # inputs [B, T]
+    ) -> Float[Array, 'B T D']:
+        "Tokens"
         return constrain(self.label(batch.inputs), 'batch', 'tokens', 'embed')

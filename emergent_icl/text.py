@@ -4,292 +4,276 @@
 
 # %% auto #0
 __all__ = [
+    'LONGEST_WORD',
+    'text_files',
+    'text_version',
     'read_text',
     'hub_text',
     'train_tokenizer',
-    'load_tokenizer',
     'encode_corpus',
     'TokenWindows',
 ]
 
-# %% ../nbs/09_text.ipynb #2a3def17
+# %% ../nbs/09_text.ipynb #8d081aaa
 import codecs
+import collections
 import gzip
-import importlib
-import itertools
 import os
 import re
+import sys
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .core import TokenBatch, pytree, static
+from .core import TokenBatch, needs, pytree, replacing, require, require_whole, static
 
 
-# %% ../nbs/09_text.ipynb #3460f771
-def _text_files(paths):
-    if paths is None and not (paths := os.environ.get('EMERGENT_ICL_CORPUS')):
-        raise ValueError(
-            'paths=None and EMERGENT_ICL_CORPUS is not set: name a folder or files of UTF-8 text, or use `MarkovChains`, which needs none'
-        )
-    if isinstance(paths, (str, os.PathLike)) and (folder := Path(paths).expanduser()).is_dir():
-        files = sorted(
-            p
-            for p in folder.rglob('*')
-            if p.name.endswith(('.txt', '.txt.gz')) and not p.name.startswith('.')
-        )
-        if not files:
-            raise ValueError(
-                f'paths={str(paths)!r}: no .txt or .txt.gz file in this folder; give the files as a list if they are named otherwise'
-            )
-        return files
-    files = [
-        Path(p).expanduser() for p in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)
-    ]
-    if not files:
-        raise ValueError('paths=[]: name at least one file or a folder')
+# %% ../nbs/09_text.ipynb #e01b54ab
+def _walk(folder):
+    "All files below a folder but hidden ones, through links too, each folder once"
+    seen, files = set(), []
+    for at, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(at)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        files += [Path(at) / name for name in names if not name.startswith('.')]
+    return sorted(files)
+
+
+def _in_folder(folder):
+    files = _walk(folder)
+    texts = [p for p in files if p.name.lower().endswith(('.txt', '.txt.gz')) and p.is_file()]
+    rule = 'no .txt or .txt.gz file in this folder; list the files if they are named otherwise'
+    require(texts, 'read_text', 'paths', str(folder), rule)
+    left_out = collections.Counter(p.suffix or p.name for p in files if p not in set(texts))
+    if left_out:
+        kinds = ', '.join(f'{n} {kind}' for kind, n in left_out.most_common(5))
+        total = f'{left_out.total()} of {len(files)} files left out'
+        print(f'read_text: {folder}: {total} ({kinds})', file=sys.stderr)
+    return texts
+
+
+def text_files(
+    paths=None,  # as for `read_text`
+) -> list:
+    "The files that `read_text` would read; raises one line for what is not there"
+    paths = paths or os.environ.get('EMERGENT_ICL_CORPUS') if paths is None else paths
+    rule = 'EMERGENT_ICL_CORPUS is not set: name a folder or files of UTF-8 text'
+    require(paths is not None, 'read_text', 'paths', None, rule)
+    one = isinstance(paths, (str, os.PathLike))
+    if one and Path(paths).expanduser().is_dir():
+        return _in_folder(Path(paths).expanduser())
+    files = [Path(p).expanduser() for p in ([paths] if one else paths)]
+    require(files, 'read_text', 'paths', [], 'name at least one file or a folder')
     for p in files:
+        rule = 'is a folder; a list takes files, or name this folder alone'
+        require(not p.is_dir(), 'read_text', 'paths', str(p), rule)
         if not p.is_file():
-            raise FileNotFoundError(
-                f'paths: {str(p)!r} is no file; give a folder, or a list of .txt or .gz files that exist'
-            )
+            rule = 'no such file; give a folder, or .txt or .gz files that exist'
+            raise FileNotFoundError(f'read_text: paths={str(p)!r}: {rule}')
     return files
 
 
-# %% ../nbs/09_text.ipynb #3effc691
-def _pieces(file, size):
-    decoder, read, rest, started = codecs.getincrementaldecoder('utf-8')(), 0, '', False
-    with (gzip.open if file.suffix == '.gz' else open)(file, 'rb') as f:
+def text_version(
+    paths=None,  # as for `read_text`
+) -> tuple:
+    "What tells whether text has changed: path, size and time of change of every file"
+    found = ((p, p.stat()) for p in text_files(paths))
+    return tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in found)
+
+
+# %% ../nbs/09_text.ipynb #881a5a15
+def _decoded(file, size):
+    "The text of a file, `size` bytes at a time"
+    decoder, read = codecs.getincrementaldecoder('utf-8')(), 0
+    with (gzip.open if file.suffix.lower() == '.gz' else open)(file, 'rb') as f:
         while True:
-            try:
-                data = f.read(size)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as e:
-                raise ValueError(
-                    f'{file} is damaged after {read:,} bytes of text ({e}): copy or download it again'
-                ) from None
             pending = len(decoder.getstate()[0])
             try:
-                text = rest + decoder.decode(data, final=not data)
+                data = f.read(size)
+                text = decoder.decode(data, final=not data)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as e:
+                rule = f'damaged after {read:,} bytes of text ({e}): copy or download it again'
+                require(False, 'read_text', 'file', str(file), rule)
             except UnicodeDecodeError as e:
-                raise ValueError(
-                    f'{file} is not UTF-8: byte {e.object[e.start]:#04x} at offset {read - pending + e.start:,} of its text; '
-                    'convert it, for example with `iconv -f latin1 -t utf-8`'
-                ) from None
-            if text and not started:
-                text, started = text.removeprefix('\ufeff'), True  # a byte-order mark
-            read += len(data)
+                where = f'byte {e.object[e.start]:#04x} at offset {read - pending + e.start:,}'
+                rule = f'not UTF-8, {where}: convert it, as with `iconv -f latin1 -t utf-8`'
+                require(False, 'read_text', 'file', str(file), rule)
+            yield text if read else text.removeprefix('\ufeff')  # a byte-order mark
             if not data:
                 break
-            end = m.end() if (m := re.match(r'.*\S(?=[ \n])', text, re.S)) else 0
-            if end:
-                yield text[:end]
-            rest = text[end:]
-    if not read:
-        raise ValueError(f'{file} is empty: remove it, or leave it out of the list')
-    if text:
-        yield text
+            read += len(data)
+    require(read, 'read_text', 'file', str(file), 'empty: remove it, or leave it out of the list')
 
 
-# %% ../nbs/09_text.ipynb #64aa080c
+_PLACE_TO_CUT = re.compile(r'\S(?=[ \n])')
+
+
+def _pieces(file, size):
+    waiting, last = [], ''
+    for text in _decoded(file, size):
+        places = [m.end() for m in _PLACE_TO_CUT.finditer(last + text)]
+        if places and (end := places[-1] - len(last)) >= 0:
+            yield ''.join([*waiting, text[:end]])
+            waiting, text = [], text[end:]
+        waiting.append(text)
+        last = text[-1:] or last
+    if rest := ''.join(waiting):
+        yield rest
+
+
+# %% ../nbs/09_text.ipynb #8d8612fa
 def read_text(
-    paths=None,  # a folder, a file, or a list of files, UTF-8, plain or .gz; None is the folder in EMERGENT_ICL_CORPUS
+    paths=None,  # a folder, a file or a list of files, UTF-8 or .gz; None: EMERGENT_ICL_CORPUS
     size: int = 1_000_000,  # bytes to read at a time, small enough for any memory
-):  # iterator over pieces of text
-    "Stream text files; raises one line that names the file if one is missing, empty, damaged or not UTF-8"
-    if size < 1:
-        raise ValueError(f'size={size}: must be at least 1 byte')
-    files = _text_files(
-        paths
-    )  # here and not at the first piece, so that a wrong path is told at once
-    return itertools.chain.from_iterable(_pieces(f, size) for f in files)
+) -> Iterator:  # of pieces of text
+    "Stream text files; raises one line that names a file that is missing, damaged or not UTF-8"
+    require_whole('read_text', 1, size=size)
+    files = text_files(paths)  # here and not at the first piece: a wrong path is told at once
+    return (piece for file in files for piece in _pieces(file, size))
 
 
-# %% ../nbs/09_text.ipynb #82d05e10
-def _need(module):
-    try:
-        return importlib.import_module(module)
-    except ImportError as e:
-        raise ImportError(
-            f"`{module}` cannot be imported ({e}); it comes with: pip install 'emergent-icl[language]'"
-        ) from None
-
-
+# %% ../nbs/09_text.ipynb #698dcf6f
 def hub_text(
-    name,  # of a data set on the Hugging Face hub
-    split='train',  # which part of it
-    column='text',  # where its texts are
+    name: str,  # of a data set on the Hugging Face hub
+    split: str = 'train',  # which part of it
+    column: str = 'text',  # where its texts are
     **load,  # passed on to `datasets.load_dataset`
-):  # iterator over texts
-    "Stream the texts of a Hugging Face data set; raises ImportError without the `language` extra, ValueError for a missing column"
-    rows = _need('datasets').load_dataset(name, split=split, streaming=True, **load)
+) -> Iterator:  # of texts
+    "Stream the texts of a Hugging Face data set, with the `language` extra"
+    rows = needs('datasets', 'language').load_dataset(name, split=split, streaming=True, **load)
 
     def texts():
         for row in rows:
-            if column not in row:
-                raise ValueError(
-                    f'column={column!r}: {name!r} has no such column, but {sorted(row)}'
-                )
+            require(column in row, 'hub_text', 'column', column, f'{name} has {sorted(row)}')
             yield row[column]
 
     return texts()
 
 
-# %% ../nbs/09_text.ipynb #c4427bbc
-def _replace(
-    path, write
-):  # write(file) to a temporary neighbor, then rename: nobody ever sees half a file
-    path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        with open(part, 'wb') as f:
-            write(f)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+# %% ../nbs/09_text.ipynb #fd158cde
+LONGEST_WORD = 64  # bytes inside which pairs are merged
 
 
-# %% ../nbs/09_text.ipynb #dd9c7d6c
 def train_tokenizer(
-    texts,  # a text or an iterable of texts, such as `read_text(folder)`
+    texts: str | Iterable,  # a text or texts, such as `read_text(folder)`
     vocab_size: int,  # tokens, at least the 256 bytes; Hoogland et al. 2024 use 5,000
     path=None,  # JSON file to save to, if any
 ):  # `tokenizers.Tokenizer`
-    "Learn a byte-level BPE; raises ValueError if the texts do not support a vocabulary of that size"
-    tokenizers = _need('tokenizers')
-    if vocab_size < 256:
-        raise ValueError(
-            f'vocab_size={vocab_size}: a byte-level vocabulary has at least 256 tokens, one for each byte'
-        )
+    "Learn a byte-level BPE; ValueError if the texts do not support a vocabulary of that size"
+    tokenizers = needs('tokenizers', 'language')
+    require_whole('train_tokenizer', 256, vocab_size=vocab_size)
+    cut = tokenizers.pre_tokenizers
+    words = cut.ByteLevel(add_prefix_space=False)
+    parts = cut.Split(tokenizers.Regex(f'.{{1,{LONGEST_WORD}}}'), 'isolated')
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = cut.Sequence([words, parts])
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        show_progress=False,
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=vocab_size, show_progress=False, initial_alphabet=cut.ByteLevel.alphabet()
     )
     tokenizer.train_from_iterator([texts] if isinstance(texts, str) else texts, trainer)
-    if (reached := tokenizer.get_vocab_size()) < vocab_size:
-        raise ValueError(
-            f'vocab_size={vocab_size}: these texts support at most {reached} tokens; lower it or give more text'
-        )
+    reached = tokenizer.get_vocab_size()
+    rule = f'these texts support at most {reached} tokens; lower it or give more text'
+    require(reached == vocab_size, 'train_tokenizer', 'vocab_size', vocab_size, rule)
     if path is not None:
-        _replace(path, lambda f: f.write(tokenizer.to_str(pretty=True).encode()))
+        with _new(path) as part:
+            part.write_text(tokenizer.to_str(pretty=True), encoding='utf-8')
     return tokenizer
 
 
-# %% ../nbs/09_text.ipynb #52b3c373
-def load_tokenizer(
-    path,  # JSON file that `train_tokenizer` or any other user of `tokenizers` has saved
-):  # `tokenizers.Tokenizer`
-    "Read a tokenizer back; raises ValueError if the file holds none"
-    text = Path(path).expanduser().read_text(encoding='utf-8')
-    try:
-        return _need('tokenizers').Tokenizer.from_str(text)
-    except ImportError:
-        raise
-    except Exception as e:
-        raise ValueError(f'path={str(path)!r} holds no tokenizer: {e}') from None
+def _new(path):
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return replacing(path)
 
 
-# %% ../nbs/09_text.ipynb #0876df07
+# %% ../nbs/09_text.ipynb #0c957f88
 def encode_corpus(
-    texts,  # a text or an iterable of texts, such as `read_text(folder)`
-    tokenizer,  # from `train_tokenizer` or `load_tokenizer`
+    texts: str | Iterable,  # a text or texts, such as `read_text(folder)`
+    tokenizer,  # from `train_tokenizer`
     path,  # `.npy` file to write; it appears when it is complete
     size: int = 4_000_000,  # characters to encode at a time, in parallel
-):  # memory map of [tokens], uint16 if the vocabulary fits, else int32
-    "Encode texts one after another into a memory-mapped file; raises ValueError if there is nothing to encode"
+) -> np.memmap:  # [tokens], uint16 if the vocabulary fits, else int32
+    "Encode texts one after another into a memory-mapped file"
     dtype = np.dtype(np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.int32)
-
-    def write(f):
+    with _new(path) as part, open(part, 'wb') as f:
+        _write_header(f, dtype, 0)
         n = 0
-
-        def header():
-            f.seek(0)
-            np.lib.format.write_array_header_1_0(
-                f, dict(descr=np.lib.format.dtype_to_descr(dtype), fortran_order=False, shape=(n,))
-            )
-
-        def flush(group):
-            return (
-                sum(f.write(np.array(e.ids, dtype).data) for e in tokenizer.encode_batch(group))
-                // dtype.itemsize
-            )
-
-        header()
-        group, waiting = [], 0
-        for text in [texts] if isinstance(texts, str) else texts:
-            group.append(text)
-            waiting += len(text)
-            if waiting >= size:
-                n, group, waiting = n + flush(group), [], 0
-        n += flush(group)
-        if not n:
-            raise ValueError('texts: no token in them; give at least one text that is not empty')
-        header()
-
-    return np.load(_replace(path, write), mmap_mode='r')
+        for group in _groups([texts] if isinstance(texts, str) else texts, size):
+            for found in tokenizer.encode_batch(group):
+                n += f.write(np.array(found.ids, dtype).data) // dtype.itemsize
+        require(n, 'encode_corpus', 'texts', '', 'no token; give a text that is not empty')
+        _write_header(f, dtype, n)
+    return np.load(Path(path).expanduser(), mmap_mode='r')
 
 
-# %% ../nbs/09_text.ipynb #27f8c9e8
+def _write_header(f, dtype, n):
+    f.seek(0)
+    header = dict(descr=np.lib.format.dtype_to_descr(dtype), fortran_order=False, shape=(n,))
+    np.lib.format.write_array_header_1_0(f, header)
+
+
+def _groups(texts, size):  # lists of texts of `size` characters together
+    group, waiting = [], 0
+    for text in texts:
+        group.append(text)
+        waiting += len(text)
+        if waiting >= size:
+            yield group
+            group, waiting = [], 0
+    yield group
+
+
+# %% ../nbs/09_text.ipynb #65c2992a
 @pytree
 class TokenWindows:
-    "Random windows of a token stream, drawn on the device (the language data of Hoogland et al. 2024, arXiv 2402.02364)"
+    "Random windows of a token stream, drawn on the device (Hoogland et al. 2024, language)"
 
     tokens: jax.Array  # [M] integers, more than `context` and fewer than 2**31 of them
     context: int = static()  # T, tokens to predict in a window, which has T+1
 
     def __post_init__(self):
-        if self.context < 1:
-            raise ValueError(f'context={self.context}: must be at least 1')
-        if shape := getattr(
-            self.tokens, 'shape', None
-        ):  # JAX also builds this class around placeholders that have none
-            if shape[-1] <= self.context:
-                raise ValueError(
-                    f'context={self.context}: a window takes {self.context + 1:,} tokens, and there are {shape[-1]:,}; '
-                    'shorten the context or give more text'
-                )
-            if shape[-1] >= 2**31:
-                raise ValueError(
-                    f'tokens: {shape[-1]:,} of them, and places are counted in 32 bits; take a smaller shard'
-                )
+        require_whole('TokenWindows', 1, context=self.context)
+        M, T = self.tokens.shape[-1], self.context
+        rule = f'a window takes {T + 1:,} tokens, there are {M:,}; shorten it or give more text'
+        require(M > T, 'TokenWindows', 'context', T, rule)
+        rule = 'places are counted in 32 bits; take a smaller shard'
+        require(M < 2**31, 'TokenWindows', 'tokens', f'{M:,} of them', rule)
 
     @classmethod
     def shard(
         cls,
-        tokens,  # [M] integers on the host, such as the memory map of `encode_corpus`, or the path of its file
+        tokens,  # [M] integers on the host, such as the memory map of `encode_corpus`, or its path
         context: int,  # T
         start: int = 0,  # first token of the shard
-        stop: int = None,  # end of the shard, not included; None is the end of the corpus
-    ):  # `TokenWindows` whose tokens are on the device
-        "Copy one range of a corpus to the device; raises ValueError if the range or the context does not fit"
+        stop: int | None = None,  # its end, not included; None: the end of the corpus
+    ) -> 'TokenWindows':
+        "Copy one range of a corpus to the device"
         if isinstance(tokens, (str, os.PathLike)):
             tokens = np.load(Path(tokens).expanduser(), mmap_mode='r')
         tokens = np.asanyarray(tokens)  # a memory map stays one
-        if tokens.ndim != 1 or tokens.dtype.kind not in 'iu':
-            raise ValueError(
-                f'tokens: {tokens.dtype} of shape {tokens.shape}; must be one axis of integers'
-            )
-        stop = len(tokens) if stop is None else stop
-        if not 0 <= start < stop <= len(tokens):
-            raise ValueError(
-                f'start={start}, stop={stop}: must be 0 <= start < stop <= {len(tokens)}, the tokens of the corpus'
-            )
+        given, stop = f'{tokens.dtype}{list(tokens.shape)}', len(tokens) if stop is None else stop
+        one_axis = tokens.ndim == 1 and tokens.dtype.kind in 'iu'
+        require(one_axis, 'TokenWindows', 'tokens', given, 'must be one axis of integers')
+        within, rule = 0 <= start < stop <= len(tokens), f'must lie in 0 … {len(tokens)}'
+        require(within, 'TokenWindows', 'start, stop', (start, stop), rule)
         return cls(jnp.asarray(tokens[start:stop]), context)
 
     def sample(
         self,
         key,  # a JAX random key; equal keys give equal batches
         n: int,  # windows
-    ):  # `TokenBatch` of [n, T+1] int32
+    ) -> TokenBatch:  # [n, T+1] int32
         "Draw `n` windows, uniform over all places where one fits"
         (M,) = self.tokens.shape  # one stream; `vmap` for several
-        start = jax.random.randint(key, (n, 1), 0, M - self.context)
-        return TokenBatch(self.tokens[start + jnp.arange(self.context + 1)].astype(jnp.int32))
+        start = jax.random.randint(key, (n, 1), 0, M - self.context, jnp.int32)
+        place = start + jnp.arange(self.context + 1, dtype=jnp.int32)
+        return TokenBatch(self.tokens[place].astype(jnp.int32))

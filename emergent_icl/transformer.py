@@ -11,7 +11,6 @@ __all__ = [
     'ComputeDtype',
     'ParamDtype',
     'Shape',
-    'check_shape',
     'TransformerConfig',
     'sinusoidal',
     'rotate',
@@ -49,7 +48,7 @@ ComputeDtype = Literal['float32', 'bfloat16', 'float16', 'float64']
 ParamDtype = Literal['float32', 'bfloat16', 'float64']
 
 
-# %% ../nbs/13_transformer.ipynb #2a3f378a
+# %% ../nbs/13_transformer.ipynb #4e1b23eb
 @config
 class Shape:
     "Everything about a transformer but the size of its data"
@@ -77,24 +76,25 @@ class Shape:
     remat: bool = False  # recompute each block in the backward pass: less memory, more time
 
     def __post_init__(self):
-        check_shape(self)
+        self.check_shape()
 
 
-# %% ../nbs/13_transformer.ipynb #b8115808
-def check_shape(shape):  # a `Shape`
+# %% ../nbs/13_transformer.ipynb #2ee82c2a
+@patch
+def check_shape(self: Shape):
     "Refuse choices that do not fit each other, with ValueError"
-    D, K = shape.width, shape.width // shape.n_heads
+    D, K = self.width, self.width // self.n_heads
 
     def refuse(wrong, field, rule):
-        require(not wrong, type(shape).__name__, field, getattr(shape, field), rule)
+        require(not wrong, type(self).__name__, field, getattr(self, field), rule)
 
-    refuse(D % shape.n_heads, 'width', f'must divide by n_heads={shape.n_heads}')
-    refuse(shape.positions == 'sinusoidal' and D % 2, 'width', 'must be even for sinusoids')
-    rotary = shape.positions == 'rotary'
+    refuse(D % self.n_heads, 'width', f'must divide by n_heads={self.n_heads}')
+    refuse(self.positions == 'sinusoidal' and D % 2, 'width', 'must be even for sinusoids')
+    rotary = self.positions == 'rotary'
     refuse(rotary and K % 2, 'width', f'gives heads of odd width {K}; rotary positions turn pairs')
-    wide = shape.attention == 'cudnn' and shape.compute_dtype not in ('bfloat16', 'float16')
-    refuse(wide, 'attention', f'takes 16 bits, not {shape.compute_dtype}; use xla or auto')
-    refuse(shape.tied_output and shape.output_bias, 'output_bias', 'needs tied_output=False')
+    wide = self.attention == 'cudnn' and self.compute_dtype not in ('bfloat16', 'float16')
+    refuse(wide, 'attention', f'takes 16 bits, not {self.compute_dtype}; use xla or auto')
+    refuse(self.tied_output and self.output_bias, 'output_bias', 'needs tied_output=False')
 
 
 # %% ../nbs/13_transformer.ipynb #5d830b10
