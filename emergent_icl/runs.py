@@ -83,7 +83,7 @@ def steps(self: Writer) -> list:  # sorted
     return saved_steps(self.folder / 'params')
 
 
-# %% ../nbs/34_runs.ipynb #97604f62
+# %% ../nbs/34_runs.ipynb #86753b2d
 @patch
 def _begin(self: Writer, new, store, may_grow, may_change):  # -> the record, on the disk now
     records.check_free(self.folder)
@@ -94,12 +94,21 @@ def _begin(self: Writer, new, store, may_grow, may_change):  # -> the record, on
         self.mirror = stores.Mirror(store, self.folder)
         if old is None and self.mirror.there:
             old = records.check_signed(self.mirror.address, self.mirror.there, Record)
-    if old:
+    if old and not self._never_trained(old, new):
         new = records.agree(self.folder, old, new, may_grow, may_change)
     if self.mirror:
         self.mirror.bring()
     records.write_record(self.folder / 'config.json', new)
     return new
+
+
+# %% ../nbs/34_runs.ipynb #1cb6ef6e
+@patch
+def _never_trained(self: Writer, old, new):
+    index = read_index(self.folder)[0]
+    never = self.latest is None and index.get('state', -1) is None
+    last = max([*self.steps, *index['steps']], default=0)
+    return never and last == 0 and old['seeds'] == new['seeds']
 
 
 # %% ../nbs/34_runs.ipynb #62606fea
