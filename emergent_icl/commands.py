@@ -17,12 +17,14 @@ __all__ = [
     'spelled',
     'read_settings',
     'Sweep',
+    'run_sweep',
     'write_task',
     'Compile',
+    'compile_report',
     'too_large',
 ]
 
-# %% ../nbs/92_commands.ipynb #b5cb7828
+# %% ../nbs/92_commands.ipynb #13a14423
 import dataclasses
 import importlib.metadata
 import json
@@ -46,7 +48,7 @@ from . import costs, demo, grids, runs, sweeps, tracking, training
 from .arguments import UsageError, blame_the_input, check_writable, option
 from .compiling import topology
 from .core import NonNegativeInt, PositiveInt, require
-from .costs import on_devices
+from .loop import on_devices
 from .recipes import RECIPES
 
 
@@ -252,13 +254,13 @@ def read_settings(words) -> dict:  # KEY=VALUE
     return {key: int(value) if value.isdecimal() else value for key, value in pairs}
 
 
-# %% ../nbs/92_commands.ipynb #a44c6fc8
+# %% ../nbs/92_commands.ipynb #7ae5aca7
 @dataclass(frozen=True)
 class Sweep(OfRecipe):
     """Train a recipe at every point of a grid, or go on where the same command stopped."""
 
     grid: tuple[str, ...] = ()
-    """FIELD=VALUE,VALUE,… for one or more options of the recipe; + joins a tuple's parts."""
+    """FIELD=VALUE,VALUE,… for options of the recipe; + joins a tuple's parts."""
     seeds: PositiveInt | None = None
     """Models to train at every point; the same as --n-seeds."""
     folder: Path | None = None
@@ -266,40 +268,26 @@ class Sweep(OfRecipe):
     store: str | None = None
     """Copy checkpoints and metrics there as they come: s3://BUCKET/PREFIX or gs://BUCKET/PREFIX."""
     together: PositiveInt | None = None
-    """Most runs in one program, where memory is short. Default: all that differ in array values."""
+    """Most runs in one program, where memory is short. Default: all."""
     cluster: Literal['slurm', 'local', 'sky'] | None = None
-    """One job for each program on Slurm, or in processes here; or write FOLDER/sky.yaml for
-    `sky jobs launch`."""
+    """One job for each program on Slurm, or in processes here; sky writes FOLDER/sky.yaml."""
     cluster_options: tuple[str, ...] = ()
     """KEY=VALUE of submitit, such as slurm_partition=gpu gpus_per_node=1 timeout_min=600, or of
     SkyPilot's resources, such as accelerators=A100:1."""
 
     def experiment(self):
-        "The configuration at every point, but for the grid's fields"
+        "At every point, but for the grid's fields"
         return replace(self.config, n_seeds=self.seeds) if self.seeds else self.config
 
     def devices(self):
-        with blame_the_input():
-            points = grids.grid_points(grids.read_grid(self.experiment(), self.grid))
         one = self.experiment()
+        with blame_the_input():
+            points = grids.grid_points(grids.read_grid(one, self.grid))
         return len(points) * one.n_seeds * one.mesh_data * one.mesh_model
 
     def run(self):
-        start, folder = time.perf_counter(), self.place('-sweep')
         with blame_the_input():
-            config, options = self.experiment(), read_settings(self.cluster_options)
-            grid = grids.read_grid(config, self.grid)
-            if self.cluster == 'sky':
-                return write_task(self, grid, folder, options)
-            check_writable(folder)
-            settings = dict(store=self.store, together=self.together, cluster=self.cluster)
-            found = sweeps.sweep(config, grid, folder, cluster_options=options or None, **settings)
-        return dict(
-            folder=str(folder),
-            recipe=self.recipe,
-            seconds=round(time.perf_counter() - start, 1),
-            points=sweeps.final_metrics(found),
-        )
+            return run_sweep(self)
 
     def table(self, result):
         if 'task' in result:
@@ -309,7 +297,25 @@ class Sweep(OfRecipe):
         return f'{sweeps.sweep_table(result["points"])}\n{result["recipe"]}: {told}'
 
 
-# %% ../nbs/92_commands.ipynb #b60cd228
+# %% ../nbs/92_commands.ipynb #803f68ed
+def run_sweep(asked: Sweep) -> dict:
+    "What `emergent-icl sweep` does; raises ValueError"
+    start, folder = time.perf_counter(), asked.place('-sweep')
+    config, options = asked.experiment(), read_settings(asked.cluster_options)
+    grid = grids.read_grid(config, asked.grid)
+    if asked.cluster == 'sky':
+        return write_task(asked, grid, folder, options)
+    check_writable(folder)
+    settings = dict(store=asked.store, together=asked.together, cluster=asked.cluster)
+    found = sweeps.sweep(config, grid, folder, cluster_options=options or None, **settings)
+    return dict(
+        folder=str(folder),
+        recipe=asked.recipe,
+        seconds=round(time.perf_counter() - start, 1),
+        points=sweeps.final_metrics(found),
+    )
+
+
 def write_task(command: Sweep, grid: dict, folder: Path, resources: dict) -> dict:
     "The same sweep as a task for SkyPilot, with the grid and all options spelled out"
     points = [f'{field}={",".join(map(grids.spell, values))}' for field, values in grid.items()]
@@ -325,7 +331,7 @@ def write_task(command: Sweep, grid: dict, folder: Path, resources: dict) -> dic
     return answer | dict(task=str(folder / 'sky.yaml'), command=task['run'])
 
 
-# %% ../nbs/92_commands.ipynb #93d14152
+# %% ../nbs/92_commands.ipynb #f4603193
 @dataclass(frozen=True)
 class Compile(OfRecipe):
     """Compile a recipe for a TPU slice without a TPU: memory, computation, messages of a chip."""
@@ -339,22 +345,7 @@ class Compile(OfRecipe):
 
     def run(self):
         with blame_the_input():
-            require(self.topology, 'compile', 'topology', '', 'give --topology, such as v5e:4x4')
-            devices = topology(self.topology)
-            config = on_devices(self.config, len(devices))
-            which = tuple(costs.PROGRAMS) if self.program == 'both' else (self.program,)
-            reports = costs.compile_recipe(config, devices, self.recipe, which)
-        used = config.mesh_data * config.mesh_model
-        used *= math.gcd(config.n_seeds, len(devices) // used)
-        same = ('layout', 'mesh_data', 'mesh_model', 'n_seeds', 'batch_size')
-        answer = dict(recipe=self.recipe, topology=self.topology, chips=len(devices))
-        answer |= dict(chips_used=used, fits=all(report.fits for report in reports))
-        known = ('memory', 'available', 'fits')
-        programs = [
-            asdict(report) | {k: getattr(report, k) for k in known} | dict(table=str(report))
-            for report in reports
-        ]
-        return answer | {k: getattr(config, k) for k in same} | dict(programs=programs)
+            return compile_report(self)
 
     def table(self, result):
         chips = f'{result["chips_used"]} of {result["chips"]} chips, {result["layout"]}'
@@ -367,6 +358,25 @@ class Compile(OfRecipe):
     def problem(self, result):
         large = [p for p in result['programs'] if not p['fits']]
         return '; '.join(map(too_large, large)) or None
+
+
+# %% ../nbs/92_commands.ipynb #ab79bc1d
+def compile_report(asked: Compile) -> dict:
+    "What `emergent-icl compile` does; raises ValueError, ImportError without a compiler"
+    require(asked.topology, 'compile', 'topology', '', 'give --topology, such as v5e:4x4')
+    devices = topology(asked.topology)
+    config = on_devices(asked.config, len(devices))
+    which = tuple(costs.PROGRAMS) if asked.program == 'both' else (asked.program,)
+    reports = costs.compile_recipe(config, devices, asked.recipe, which)
+    used = config.mesh_data * config.mesh_model
+    used *= math.gcd(config.n_seeds, len(devices) // used)
+    same = ('layout', 'mesh_data', 'mesh_model', 'n_seeds', 'batch_size')
+    result = dict(recipe=asked.recipe, topology=asked.topology, chips=len(devices))
+    result |= dict(chips_used=used, fits=all(report.fits for report in reports))
+    result |= {k: getattr(config, k) for k in same}
+    known = ('memory', 'available', 'fits')
+    more = [{k: getattr(r, k) for k in known} | dict(table=str(r)) for r in reports]
+    return result | dict(programs=[asdict(r) | extra for r, extra in zip(reports, more)])
 
 
 def too_large(program: dict) -> str:  # that does not fit

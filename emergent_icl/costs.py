@@ -4,19 +4,21 @@
 
 # %% auto #0
 __all__ = [
-    'matmul_rate',
+    'PROGRAMS',
     'n_parameters',
     'step_flops',
+    'matmul_rate',
     'overview',
+    'in_words',
     'overview_table',
+    'sampler_loss',
     'llc_program',
     'compile_recipe',
 ]
 
-# %% ../nbs/71_costs.ipynb #0962290a
+# %% ../nbs/71_costs.ipynb #9c0c2dbf
 import math
 import time
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -26,19 +28,43 @@ from jax.sharding import PartitionSpec as P
 
 from . import samplers, sampling
 from .compiling import compile_ahead, topology
-from .loop import abstract_program, on_devices
+from .loop import abstract_program
 from .program import source_shapes
 from .recipes import RECIPES
 from .sharding import make_mesh
 
 
-# %% ../nbs/71_costs.ipynb #e6e6930e
-def matmul_rate(n=1024):  # side of the matrices
+# %% ../nbs/71_costs.ipynb #7bf25e0b
+def n_parameters(experiment) -> int:
+    "Numbers that training moves in the model of one seed"
+    model = nnx.eval_shape(lambda: experiment.make_model(nnx.Rngs(0)))
+    return sum(math.prod(v.shape) for v in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+def step_flops(experiment) -> float:
+    "Floating-point operations of one training step of one seed"
+    model = nnx.eval_shape(lambda: experiment.make_model(nnx.Rngs(0)))
+    model.train()
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+
+    def loss(params, rest, source, key):
+        whole = nnx.merge(graph, params, rest, copy=True)
+        return experiment.loss(whole, source.sample(key, experiment.batch_size)).mean()
+
+    source = source_shapes(experiment)
+    gradient = jax.jit(jax.grad(loss))
+    if not jax.tree_util.all_leaves([source]):
+        return gradient.lower(params, rest, source, jax.random.key(0)).cost_analysis()['flops']
+    alone = jax.jit(jax.grad(lambda params, rest, key: loss(params, rest, source, key)))
+    return alone.lower(params, rest, jax.random.key(0)).cost_analysis()['flops']
+
+
+# %% ../nbs/71_costs.ipynb #cc6db08e
+def matmul_rate(n: int = 1024) -> float:  # side of the matrices
     "Floating-point operations a second of a float32 matrix product on the default device"
-    a = jnp.ones((n, n))
+    a, times = jnp.ones((n, n)), []
     product = jax.jit(lambda a: a @ a)
     product(a).block_until_ready()
-    times = []
     for _ in range(5):
         start = time.perf_counter()
         product(a).block_until_ready()
@@ -46,145 +72,108 @@ def matmul_rate(n=1024):  # side of the matrices
     return 2 * n**3 / min(times)
 
 
-def n_parameters(config):  # of this library
-    "Numbers that training moves in the model of one seed"
-    return sum(
-        math.prod(v.shape)
-        for v in jax.tree.leaves(
-            nnx.state(nnx.eval_shape(lambda: config.make_model(nnx.Rngs(0))), nnx.Param)
-        )
-    )
-
-
-def step_flops(config):  # of this library
-    "Floating-point operations of one training step of one seed, as XLA counts them before it optimizes"
-    model = nnx.eval_shape(lambda: config.make_model(nnx.Rngs(0)))
-    model.train()
-    graph, params, rest = nnx.split(model, nnx.Param, ...)
-    batch = jax.eval_shape(
-        lambda source, key: source.sample(key, config.batch_size),
-        source_shapes(config),
-        jax.random.key(0),
-    )
-    loss = lambda params, rest, batch: config.loss(
-        nnx.merge(graph, params, rest, copy=True), batch
-    ).mean()
-    return jax.jit(jax.grad(loss)).lower(params, rest, batch).cost_analysis()['flops']
-
-
-# %% ../nbs/71_costs.ipynb #437e62f3
 def overview(
-    names=None,  # recipes; None: all
-    share=0.25,
-):  # of the matrix product's rate that training reaches
-    "Parameters, steps, and expected seconds here of every recipe at both scales, a list of dicts"
+    names=None,  # of recipes; `None`: all
+    share: float = 0.25,  # of the matrix product's rate that training reaches
+) -> list[dict]:
+    "Parameters, steps and expected seconds here of every recipe, published and for a laptop"
     rate, rows = matmul_rate(), []
-    for name in names or RECIPES:
+    for recipe in (RECIPES[name] for name in names or RECIPES):
         for laptop in (False, True):
-            config = RECIPES[name].laptop() if laptop else RECIPES[name]()
-            rows.append(
-                dict(
-                    recipe=name,
-                    laptop=laptop,
-                    parameters=n_parameters(config),
-                    steps=config.steps,
-                    seeds=config.n_seeds,
-                    expected_seconds=round(
-                        config.steps * config.n_seeds * step_flops(config) / (rate * share)
-                    ),
-                    about=RECIPES[name].about,
-                )
-            )
+            config = recipe.laptop() if laptop else recipe()
+            flops = config.steps * config.n_seeds * step_flops(config)
+            counted = dict(parameters=n_parameters(config), steps=config.steps)
+            seconds = dict(seeds=config.n_seeds, expected_seconds=round(flops / (rate * share)))
+            rows.append(dict(recipe=recipe.name, laptop=laptop) | counted | seconds)
+            rows[-1]['about'] = recipe.about
     return rows
 
 
-# %% ../nbs/71_costs.ipynb #d9166135
-def overview_table(rows):  # from `overview`
+# %% ../nbs/71_costs.ipynb #9de9759c
+def in_words(seconds: float) -> str:
+    "`95 s`, `14 min`, `3 h`, `12 d`"
+    for unit, size in (('d', 86_400), ('h', 3600), ('min', 60)):
+        if seconds >= 2 * size:
+            return f'{seconds / size:.0f} {unit}'
+    return f'{seconds:.0f} s'
+
+
+def overview_table(rows: list[dict]) -> str:  # from `overview`
     "The recipes as a table"
-
-    def in_words(seconds):  # 95 s, 14 min, 3 h, 12 d
-        for unit, size in (('d', 86_400), ('h', 3600), ('min', 60)):
-            if seconds >= 2 * size:
-                return f'{seconds / size:.0f} {unit}'
-        return f'{seconds:.0f} s'
-
-    head = f'{"recipe":<22}{"parameters":>12}{"steps":>9}{"seeds":>7}{"time here":>11}   '
-    lines = [
-        f'{r["recipe"] + " --laptop" * r["laptop"]:<32}{r["parameters"]:>12,}{r["steps"]:>9,}{r["seeds"]:>7}{in_words(r["expected_seconds"]):>11}   {"" if r["laptop"] else r["about"]}'.rstrip()
-        for r in rows
-    ]
-    return '\n'.join(
-        [f'{"recipe":<32}{"parameters":>12}{"steps":>9}{"seeds":>7}{"time here":>11}', *lines]
-    )
+    lines = [f'{"recipe":<32}{"parameters":>12}{"steps":>9}{"seeds":>7}{"time here":>11}']
+    for row in rows:
+        name = row['recipe'] + ' --laptop' * row['laptop']
+        numbers = f'{row["parameters"]:>12,}{row["steps"]:>9,}{row["seeds"]:>7}'
+        about = '' if row['laptop'] else f'   {row["about"]}'
+        lines.append(f'{name:<32}{numbers}{in_words(row["expected_seconds"]):>11}{about}')
+    return '\n'.join(lines)
 
 
-# %% ../nbs/71_costs.ipynb #c325b9be
-def llc_program(
-    config,  # of this library
-    devices,  # which need not exist
-):  # (what `jax.jit` made, its arguments)
-    "SGLD draws as `sampling.sample` makes them, with one chain on every device, and the shapes and places of their arguments"
-    model = nnx.eval_shape(lambda: config.make_model(nnx.Rngs(0)))
+# %% ../nbs/71_costs.ipynb #d3a4a42a
+def sampler_loss(experiment):
+    "`loss(params, batch)` of one chain, and the shapes of its parameters"
+    model = nnx.eval_shape(lambda: experiment.make_model(nnx.Rngs(0)))
     model.eval()
     graph, params, rest = nnx.split(model, nnx.Param, ...)
 
-    def loss(
-        params, batch
-    ):  # running statistics are constants here; which, is all the same to the compiler
-        return config.loss(
-            nnx.merge(graph, params, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), rest)),
-            batch,
-        )
+    def loss(params, batch):  # running statistics are constants, the same to the compiler
+        still = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), rest)
+        return experiment.loss(nnx.merge(graph, params, still), batch)
 
+    return loss, params
+
+
+# %% ../nbs/71_costs.ipynb #125d57d6
+def llc_program(
+    experiment,
+    devices,  # which need not exist
+):  # (what `jax.jit` made, the shapes and places of its arguments)
+    "SGLD draws as `sampling.sample` makes them, with one chain on every device"
+    loss, params = sampler_loss(experiment)
     made = []
 
     def arguments(params, source, key):
-        chains = sampling.Chains(
-            loss,
-            params,
-            source,
-            samplers.sgld(1e-4, 100.0, 1.0),
-            chains=len(devices),
-            batch_size=config.batch_size,
-            key=key,
-        )
-        made.append(chains.static)
-        return (chains.params, chains.data, chains.known, chains.sampler), (
-            chains.settings,
-            chains.keys,
-            chains.states,
-            chains.moments,
-        )
+        sgld = samplers.sgld(1e-4, 100.0, 1.0)
+        settings = dict(chains=len(devices), batch_size=experiment.batch_size, key=key)
+        c = sampling.Chains(loss, params, source, sgld, **settings)
+        made.append(c.static)
+        shared = c.params, c.data, c.known, c.sampler
+        return shared, (c.settings, c.keys, c.states, c.moments)
 
-    shared, own = jax.eval_shape(arguments, params, source_shapes(config), jax.random.key(0))
+    shapes = source_shapes(experiment)
+    shared, own = jax.eval_shape(arguments, params, shapes, jax.random.key(0))
     mesh = make_mesh(replica=len(devices), devices=devices)
-    place = lambda tree, *axes: jax.tree.map(
-        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=NamedSharding(mesh, P(*axes))),
-        tree,
-    )
-    step = place(jax.ShapeDtypeStruct((), jnp.int32))
+
+    def place(tree, *axes):
+        at = NamedSharding(mesh, P(*axes))
+        put = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at)  # noqa: E731
+        return jax.tree.map(put, tree)
 
     def draws(shared, own, first, number):
         with jax.default_matmul_precision('highest'):
             return sampling.advance(loss, *shared, *own, first, number, **made[0])
 
+    step = place(jax.ShapeDtypeStruct((), jnp.int32))
     return jax.jit(draws, donate_argnums=1), (place(shared), place(own, 'replica'), step, step)
 
 
-# %% ../nbs/71_costs.ipynb #d07b22c6
+# %% ../nbs/71_costs.ipynb #2ef3eb77
+PROGRAMS = {  # what is compiled: name, and what makes the program
+    'train': ('training step', abstract_program),
+    'llc': ('LLC draw', llc_program),
+}
+
+
 def compile_recipe(
-    config,  # of this library
-    devices,  # the name of a TPU slice, such as v5e:4x4, or devices
-    name='',  # of the recipe
-    programs=('train', 'llc'),
-):  # which
-    "What training and the sampler of the learning coefficient need on these devices: one `compiling.Report` each. Raises ValueError for lengths that do not divide, `topology`'s errors"
+    experiment,
+    devices,  # the name of a TPU slice, such as `v5e:4x4`, or devices
+    name: str = '',  # of the recipe
+    programs=tuple(PROGRAMS),  # which
+) -> list:  # of `compiling.Report`
+    "What training and the sampler of the learning coefficient need on these devices"
     devices = topology(devices) if isinstance(devices, str) else devices
     reports = []
-    if 'train' in programs:
-        program, args = abstract_program(config, devices)
-        reports.append(compile_ahead(program, *args, name=f'{name} training step'.strip()))
-    if 'llc' in programs:
-        program, args = llc_program(config, devices)
-        reports.append(compile_ahead(program, *args, name=f'{name} LLC draw'.strip()))
+    for what, make in (PROGRAMS[program] for program in programs):
+        program, args = make(experiment, devices)
+        reports.append(compile_ahead(program, *args, name=f'{name} {what}'.strip()))
     return reports

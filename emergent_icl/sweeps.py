@@ -32,7 +32,7 @@ import pandas as pd
 import xarray as xr
 from flax import nnx
 
-from . import records, runs, stores
+from . import checkpoints, runs, stores
 from .core import needs, require, write_json
 from .grids import MOST_POINTS, grid_points, point_name, read_grid, spell
 from .training import MAY_CHANGE, fit_together
@@ -85,22 +85,23 @@ def _done(experiment, folder) -> bool:  # this very run, at its last step or at 
     return all(had.get(k, ...) == v for k, v in as_record(experiment).items() if k not in free)
 
 
-# %% ../nbs/73_sweeps.ipynb #d15eae11
+# %% ../nbs/73_sweeps.ipynb #347024d3
 def read_sweep(
     folder,  # of a sweep
     held=None,  # the content of its `sweep.json`, if it is here already
 ) -> dict:
     "The configuration and the grid of a sweep; raises Damaged for a file that is neither"
-    held = held or records.read_json(folder, 'sweep.json', 2**24)
+    held = held or checkpoints.read_json(folder, 'sweep.json', 2**24)
     grid = held.get('grid') if isinstance(held, dict) else None
     whole = isinstance(grid, dict) and isinstance(held.get('config'), dict)
     if not whole or not all(isinstance(v, list) and v for v in grid.values()):
-        raise records.Damaged(f'{folder}/sweep.json lacks a configuration or a grid')
+        raise checkpoints.Damaged(f'{folder}/sweep.json lacks a configuration or a grid')
     points = math.prod(map(len, grid.values()))
     require(points <= MOST_POINTS, f'{folder}/sweep.json', 'points', points, 'too many')
     return held
 
 
+# %% ../nbs/73_sweeps.ipynb #d14a5729
 def _agree(folder, base, grid):  # refuses a folder of another sweep
     held = read_sweep(folder)
     old, had = held['grid'], held['config']
@@ -143,7 +144,7 @@ class Job:
             _log.warning('%s; the sweep goes on without %s', error, names)
 
 
-# %% ../nbs/73_sweeps.ipynb #a7e0438d
+# %% ../nbs/73_sweeps.ipynb #04a1e1f4
 def _check(experiments, groups, folder, cluster, options):  # before anything is written
     if cluster not in (None, 'slurm', 'local'):
         raise ValueError(
@@ -157,6 +158,7 @@ def _check(experiments, groups, folder, cluster, options):  # before anything is
         nnx.eval_shape(lambda first=first: first.make_model(nnx.Rngs(0)))
 
 
+# %% ../nbs/73_sweeps.ipynb #3966da28
 def sweep(
     experiment,  # a `core.Experiment` with the fields of `TrainingConfig`
     grid,  # {field: values}, see `read_grid`
@@ -196,7 +198,7 @@ def sweep(
     return sweep_results(folder)
 
 
-# %% ../nbs/73_sweeps.ipynb #b6d09d7c
+# %% ../nbs/73_sweeps.ipynb #e76133c7
 def _share(folder, store) -> str:  # the address; a store that fails does not stop the sweep
     fs, root = stores.filesystem(address := stores.url(store))
     try:
@@ -206,6 +208,7 @@ def _share(folder, store) -> str:  # the address; a store that fails does not st
     return address
 
 
+# %% ../nbs/73_sweeps.ipynb #03304fe5
 def _submit(jobs, folder, cluster, options):
     submitit = needs('submitit', 'cluster')
     try:
@@ -232,7 +235,7 @@ def _submit(jobs, folder, cluster, options):
         )
 
 
-# %% ../nbs/73_sweeps.ipynb #6f766aef
+# %% ../nbs/73_sweeps.ipynb #e3ccf60f
 def _dimension(field: str) -> str:  # a run has an axis `seed` of its own
     return 'root_seed' if field == 'seed' else field
 
@@ -260,6 +263,7 @@ def _stack(where, grid, point, rest) -> xr.Dataset:  # one dimension for each fi
     )
 
 
+# %% ../nbs/73_sweeps.ipynb #c546d364
 def sweep_results(
     folder: str | Path,  # of a sweep, or its address in a store
 ) -> xr.Dataset:  # dimensions: the grid's fields, seed, step; the field `seed` as `root_seed`
