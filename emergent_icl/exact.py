@@ -5,7 +5,6 @@
 # %% auto #0
 __all__ = [
     'INPUTS',
-    'FAMILIES',
     'reduced_rank_formula',
     'deep_linear_formula',
     'average',
@@ -19,8 +18,6 @@ __all__ = [
     'TanhLoss',
     'TanhNetwork',
     'tanh_network',
-    'random_problem',
-    'zoo',
 ]
 
 # %% ../nbs/41_exact.ipynb #e554e26d
@@ -30,18 +27,14 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import PartitionSpec as P
 
 from emergent_icl.problems import (
     LinearLoss,
     Problem,
     needs_gamma,
-    normal_crossing,
     pick,
-    quadratic_sgld,
     regression_data,
     rows_of,
-    sum_of_powers,
     whitened,
 )
 
@@ -440,68 +433,3 @@ def tanh_network(
     if H != int(H) or H < 1:
         raise ValueError(f'H={H} must be a positive integer')
     return TanhNetwork(int(H))
-
-
-# %% ../nbs/41_exact.ipynb #6a558e53
-FAMILIES = (
-    'quadratic',
-    'normal_crossing',
-    'sum_of_powers',
-    'tanh_network',
-    'reduced_rank',
-    'deep_linear',
-)
-
-
-# %% ../nbs/41_exact.ipynb #0a78b10c
-def random_problem(
-    family,  # one of `FAMILIES`
-    rng,
-):  # NumPy generator
-    "One random problem of a family"
-    pick_one, some = (
-        (lambda *options: options[rng.integers(len(options))]),
-        lambda low, high: int(rng.integers(low, high + 1)),
-    )
-    n, noise = pick_one(512, 1024, 2048, 4096), pick_one(0.0, 0.1, 0.5)
-    if family == 'quadratic':
-        h = 10 ** rng.uniform(-3, 1, some(2, 30))
-        h[: some(0, len(h) // 4)] = 0
-        return quadratic_sgld(h, 1.0, 1.0).problem(n=n, noise=noise, seed=rng)
-    if family in ('normal_crossing', 'sum_of_powers'):
-        ks = rng.integers(1, 4, some(1, 4)).tolist()
-        at = pick_one('zero', 'face') if family == 'normal_crossing' else 'zero'
-        return (normal_crossing if family == 'normal_crossing' else sum_of_powers)(ks).problem(
-            at, n=n, noise=noise, seed=rng
-        )
-    if family == 'tanh_network':
-        return tanh_network(some(1, 3)).problem(
-            pick_one('zero', 'inner', 'outer'), n=n, noise=noise, seed=rng
-        )
-    widths = rng.integers(1, 9, 3 if family == 'reduced_rank' else some(4, 5)).tolist()
-    r = some(0, min(widths))
-    model = reduced_rank(*widths, r) if family == 'reduced_rank' else deep_linear(widths, r)
-    return model.problem(
-        pick_one('balanced' if r else 'zero', 'identity', 'random'),
-        n=n,
-        noise=noise,
-        strength=float(rng.uniform(0.5, 2)),
-        seed=rng,
-    )
-
-
-# %% ../nbs/41_exact.ipynb #d5b8df6a
-def zoo(
-    seed=0,  # integer; splits for setting thresholds and for scoring differ in it
-    n=60,  # problems
-    families=FAMILIES,
-):  # which, in turn
-    "Random problems with known answers, [Problem]"
-    for family in families:
-        pick(family, dict.fromkeys(FAMILIES))
-    return [
-        random_problem(
-            family, np.random.default_rng([seed, FAMILIES.index(family), i // len(families)])
-        )
-        for i, family in zip(range(n), list(families) * n)
-    ]

@@ -25,7 +25,7 @@ __all__ = [
 # %% ../nbs/40_problems.ipynb #1c31c982
 import dataclasses
 import math
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
