@@ -274,9 +274,9 @@ def _pull(address, folder, patterns):
                 (folder / name).unlink()
 
 
-# %% ../nbs/33_stores.ipynb #3547f3d3
+# %% ../nbs/33_stores.ipynb #c5dca5df
 def fetch(
-    address: str,  # of a run
+    address: str | Path,  # of a run
     folder,  # holds no run yet
 ) -> Path:
     "Bring a whole run here, to read it or to go on with it; raises FileNotFoundError"
@@ -301,9 +301,9 @@ def fetch(
     return folder
 
 
-# %% ../nbs/33_stores.ipynb #a30d9f7e
+# %% ../nbs/33_stores.ipynb #12285d58
 def cached(
-    address: str,  # of a run
+    address: str | Path,  # of a run
     cache: Any = None,  # a folder; `None`: `$EMERGENT_ICL_CACHE` or ~/.cache/emergent_icl
 ) -> tuple:  # (folder of the run, function that fetches files by pattern)
     "The record and the metrics of a run in a store; its parameters come when they are asked for"
@@ -315,10 +315,11 @@ def cached(
     return folder, lambda patterns: _pull(address, folder, patterns)
 
 
-# %% ../nbs/33_stores.ipynb #e431587d
+# %% ../nbs/33_stores.ipynb #1e6d72a7
 def share(
     folder,  # of a run
-    address: str,  # such as s3://bucket/run, hf://user/repo or hf://user/repo/run, or a bare name
+    address: str
+    | Path,  # such as s3://bucket/run, hf://user/repo or hf://user/repo/run, or a bare name
     private: bool = False,  # of a Hub repository that is made now
 ):
     "Copy a whole run to a store, or what is missing there; raises OtherRun if another one is there"
@@ -340,13 +341,14 @@ def share(
     )
 
 
-# %% ../nbs/33_stores.ipynb #b136cbd4
+# %% ../nbs/33_stores.ipynb #995efdb9
 class Mirror:
     "Copies a growing run to a store, from a thread of its own"
 
     def __init__(
         self,
-        address: str,  # such as `s3://bucket/run`, or a bare name under `$EMERGENT_ICL_STORE`
+        address: str
+        | Path,  # such as `s3://bucket/run`, or a bare name under `$EMERGENT_ICL_STORE`
         folder,  # of the run
         wait: float = 1.0,  # seconds before the first new attempt, doubled with each that fails
         longest_wait: float = 60.0,  # seconds, the most between attempts
