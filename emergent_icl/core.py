@@ -46,13 +46,14 @@ import functools
 import importlib
 import importlib.resources
 import importlib.util
+import inspect
 import json
 import math
 import numbers
 import os
 import zlib
 from pathlib import Path
-from typing import Annotated, Any, Protocol, get_origin, get_type_hints, runtime_checkable
+from typing import Annotated, Any, Protocol, get_origin, runtime_checkable
 
 import jax
 from annotated_types import Ge, Gt, Interval
@@ -299,7 +300,9 @@ def field_types(cls) -> tuple:  # ({field: type}, pydantic's validator of all of
     import pydantic
     from typing_extensions import TypedDict
 
-    hints = get_type_hints(cls, include_extras=True)
+    hints = {}
+    for base in reversed(cls.__mro__):
+        hints |= inspect.get_annotations(base, eval_str=True)
     types = {f.name: hints[f.name] for f in dataclasses.fields(cls)}
     rules = pydantic.with_config(
         strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, hide_input_in_errors=True

@@ -38,12 +38,13 @@ class RegressionBatch:
         return f'RegressionBatch({len(self)} sequences, {K} examples, dimension {D})'
 
 
-# %% ../nbs/07_regression.ipynb #5506e341
+# %% ../nbs/07_regression.ipynb #8fe0f3d1
 @partial(jax.jit, static_argnums=2)
 def _tasks(root, index, dim):  # [len(index), dim]
     return jax.vmap(lambda m: jax.random.normal(fold(root, 'task', m), (dim,), jnp.float32))(index)
 
 
+# %% ../nbs/07_regression.ipynb #34859af6
 _Count = Annotated[int, Interval(ge=1, lt=2**31)]
 
 

@@ -14,7 +14,7 @@ __all__ = [
     'TokenWindows',
 ]
 
-# %% ../nbs/09_text.ipynb #8d081aaa
+# %% ../nbs/09_text.ipynb #842f55bf
 import codecs
 import collections
 import gzip
@@ -28,11 +28,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
 
 from .core import TokenBatch, needs, pytree, replacing, require, require_whole, static
 
 
-# %% ../nbs/09_text.ipynb #e01b54ab
+# %% ../nbs/09_text.ipynb #68082b4b
 def _walk(folder):
     "All files below a folder but hidden ones, through links too, each folder once"
     seen, files = set(), []
@@ -60,6 +61,7 @@ def _in_folder(folder):
     return texts
 
 
+# %% ../nbs/09_text.ipynb #a6a58341
 def text_files(
     paths=None,  # as for `read_text`
 ) -> list:
@@ -232,7 +234,7 @@ def _groups(texts, size):  # lists of texts of `size` characters together
     yield group
 
 
-# %% ../nbs/09_text.ipynb #65c2992a
+# %% ../nbs/09_text.ipynb #983872f4
 @pytree
 class TokenWindows:
     "Random windows of a token stream, drawn on the device (Hoogland et al. 2024, language)"
@@ -267,13 +269,16 @@ class TokenWindows:
         require(within, 'TokenWindows', 'start, stop', (start, stop), rule)
         return cls(jnp.asarray(tokens[start:stop]), context)
 
-    def sample(
-        self,
-        key,  # a JAX random key; equal keys give equal batches
-        n: int,  # windows
-    ) -> TokenBatch:  # [n, T+1] int32
-        "Draw `n` windows, uniform over all places where one fits"
-        (M,) = self.tokens.shape  # one stream; `vmap` for several
-        start = jax.random.randint(key, (n, 1), 0, M - self.context, jnp.int32)
-        place = start + jnp.arange(self.context + 1, dtype=jnp.int32)
-        return TokenBatch(self.tokens[place].astype(jnp.int32))
+
+# %% ../nbs/09_text.ipynb #7db4d3c1
+@patch
+def sample(
+    self: TokenWindows,
+    key,  # a JAX random key; equal keys give equal batches
+    n: int,  # windows
+) -> TokenBatch:  # [n, T+1] int32
+    "Draw `n` windows, uniform over all places where one fits"
+    (M,) = self.tokens.shape  # one stream; `vmap` for several
+    start = jax.random.randint(key, (n, 1), 0, M - self.context, jnp.int32)
+    place = start + jnp.arange(self.context + 1, dtype=jnp.int32)
+    return TokenBatch(self.tokens[place].astype(jnp.int32))
