@@ -104,7 +104,7 @@ def abstract_program(
     return machine.program, ((jax.tree.map(whole, machine.common), step, step), machine.state)
 
 
-# %% ../nbs/36_loop.ipynb #b2fef3c7
+# %% ../nbs/36_loop.ipynb #0ce50bdb
 log = logging.getLogger(__name__)
 
 
@@ -114,7 +114,7 @@ class Loop:
     def __init__(
         self,
         machine: Machine,
-        keepers: list,  # one for each run, with `row`, `checkpoint`, `state`, `last_good`
+        keepers: list,  # one for each run, with the methods of `InMemory`
         progress: bool = True,  # a bar with loss, rate and time left
         halt=lambda: False,  # whether to stop after this call
     ):
@@ -156,7 +156,7 @@ def visit(self: Loop, step: int):
             keeper.checkpoint(step, *(member(own[part], g) for part in ('params', 'stats')))
 
 
-# %% ../nbs/36_loop.ipynb #7b94c061
+# %% ../nbs/36_loop.ipynb #34fa0786
 @patch
 def keep(self: Loop):
     "Save the full state of every run"
@@ -189,6 +189,8 @@ def advance(
     dead, stopping = np.flatnonzero(was_alive & ~self.alive), self.halt()
     fatal = len(dead) > 0 and (experiment.on_nonfinite == 'stop' or not self.alive.any())
     waited = time.monotonic() - self.saved >= experiment.state_seconds
+    if not fatal:
+        self.mark(dead)
     if fatal or stopping or waited or self.done == experiment.steps:
         self.keep()
     for replica in dead:
@@ -196,7 +198,18 @@ def advance(
     return stopping
 
 
-# %% ../nbs/36_loop.ipynb #405fdf31
+# %% ../nbs/36_loop.ipynb #9ea59a02
+@patch
+def mark(
+    self: Loop,
+    dead,  # replicas that are no longer trained
+):
+    "Tell the keepers which seeds came to an end, and after how many steps"
+    for replica in dead:
+        g, seed = divmod(int(replica), self.machine.n_seeds)
+        self.keepers[g].died(seed, int(self.own['died'][replica]))
+
+
 @patch
 def report_dead(
     self: Loop,
@@ -241,7 +254,7 @@ def go(self: Loop) -> bool:  # whether the last step was reached
     return True
 
 
-# %% ../nbs/36_loop.ipynb #0a637a66
+# %% ../nbs/36_loop.ipynb #324a71b8
 @dataclass(frozen=True)
 class Trained:
     "What training leaves: parameters with a leading axis of seeds, and metrics by seed and step"
@@ -276,6 +289,9 @@ class InMemory:
         pass
 
     def state(self, step, own, tally):
+        pass
+
+    def died(self, seed, step):
         pass
 
     def last_good(self, step):

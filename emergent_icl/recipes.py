@@ -65,6 +65,7 @@ _chan = dict(
     init='haiku',
     encoder='resnet',
     label_scale=0.02,
+    images='omniglot',
     image_size=105,
     probes=('icl', 'iwl', 'training'),
     eval_linear=500,
@@ -242,11 +243,11 @@ language = Recipe(
         n_seeds=1,
     )
     | dict(n_layers=2, width=256, n_heads=8, positions='shortformer', init='lens')
-    | dict(attention_bias=True, output_bias=True, vocabulary=5000, context=1024)
+    | dict(attention_bias=True, output_bias=True, text='corpus', vocabulary=5000, context=1024)
     | dict(probes=('held_out',), eval_linear=100, steps_per_call=20)
     | dict(checkpoint_linear=99, checkpoint_log=100),
     dict(steps=3000, batch_size=64, warmup=100, learning_rate=3e-3, n_seeds=2)
-    | dict(vocabulary=8, context=64, width=64, n_heads=4, eval_sequences=256)
+    | dict(text='', vocabulary=8, context=64, width=64, n_heads=4, eval_sequences=256)
     | dict(eval_linear=40, eval_log=10, checkpoint_linear=20, checkpoint_log=20),
 )
 

@@ -77,7 +77,7 @@ def stop_signals():  # yields a list, which is no longer empty when a signal has
             signal.signal(number, handler)
 
 
-# %% ../nbs/37_training.ipynb #89d1e0e7
+# %% ../nbs/37_training.ipynb #e5ea4a28
 class OnDisk:
     "A keeper that writes a run"
 
@@ -94,6 +94,9 @@ class OnDisk:
 
     def state(self, step, own, tally):
         self.writer.save_state(step, state_leaves(dict(own, **tally)))
+
+    def died(self, seed, step):
+        self.writer.mark_died(seed, step)
 
     def last_good(self, step):
         self.writer.wait()
@@ -242,7 +245,7 @@ def open_writer(member: Member, folder: Path, store) -> runs.Writer:
     )
 
 
-# %% ../nbs/37_training.ipynb #861b2690
+# %% ../nbs/37_training.ipynb #c39de904
 def go_on(
     jobs: list,  # of `Job`
     machine: Machine,  # of all of them
@@ -296,6 +299,7 @@ def resume(loop: Loop, step: int, templates: list, states: list):
             f' {int(loop.own["died"][seed])}, where its loss, gradient or update was not'
             f' finite{rest}'
         )
+    loop.mark(np.flatnonzero(~alive))
 
 
 # %% ../nbs/37_training.ipynb #a5a04c4f
