@@ -145,7 +145,7 @@ def judge_result(
     if result['digest'] != row_digest(row):
         verdict, why = 'inconclusive', 'the row was changed after it was run'
     elif result['fields']:
-        own = f'a look, with settings of its own ({", ".join(result["fields"])})'
+        own = f'a trial, with settings of its own ({", ".join(result["fields"])})'
         verdict, why = 'inconclusive', f'{own}; {why}'.strip('; ')
     found = dict(contrasts=_rounded(claimed), controls=_rounded(controls))
     return result | dict(verdict=verdict, why=why) | found
@@ -153,7 +153,7 @@ def judge_result(
 
 # %% ../nbs/83_claims.ipynb #07e98850
 def _commit(row):
-    "(commit of the clone that this package lies in, whether the row stands in it as it is)"
+    "(commit of the clone that this package lies in, whether the row is in it unchanged)"
     here = Path(importlib.util.find_spec('emergent_icl').origin).parent
     names = 'claims.json', 'contrasts.py'
 
@@ -204,7 +204,7 @@ def run(
     text=None,  # path of text; None: the variable EMERGENT_ICL_CORPUS
     progress: bool = True,  # a bar for each program
     devices=None,  # to use; None: all there are
-    **fields,  # to replace in all arms, such as steps=100 for a look
+    **fields,  # to replace in all arms, such as steps=100 for a trial
 ) -> dict:  # JSON: curves of every arm and seed, the verdict, and what it cost
     "Train the arms of a row, or go on where that was stopped, and judge it"
     commit, committed = _commit(row)
@@ -245,7 +245,7 @@ def save_result(
     row = row or ROWS[result['row']]
     words = [result['items']]
     words += [result['scale']] if result['scale'] != 'laptop' else []
-    words += ['look'] if result['fields'] else []
+    words += ['trial'] if result['fields'] else []
     path = Path(folder) / row.name / f'{"-".join(words)}.json'
     write_row(row, path.with_name('row.yaml'))
     judged = ('verdict', 'why', 'contrasts', 'controls')  # worked out again on reading

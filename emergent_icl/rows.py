@@ -114,7 +114,7 @@ class Row:
     more_arms: dict = field(default_factory=dict)  # {item set: {name: fields}}, of one set alone
     checkpoint_metrics: tuple = ()  # keys of `CHECKPOINT_METRICS`, computed after training
     estimates: dict = field(default_factory=dict)  # {name: arguments of the LLC}; steps by arm, too
-    page: str = ''  # of the documentation, where the outcome is told
+    page: str = ''  # of the documentation, where the outcome is reported
     note: str = ''  # why a claim was asked again
 
     def __post_init__(self):
@@ -323,7 +323,7 @@ def match_transformer(config):  # one of this library's
 
 
 # %% ../nbs/82_rows.ipynb #b6f95351
-def _shorter(held, fields):  # a look may have fewer steps than what the row asks for
+def _shorter(held, fields):  # a trial may have fewer steps than the row
     if 'steps' not in fields:
         return held
     if 'steps' in held:
@@ -353,7 +353,7 @@ def row_configs(
     scale: str = 'laptop',  # key of `SCALES`
     images=None,  # path of Omniglot; None: what the environment holds
     text=None,  # path of text; None: what the environment holds
-    **fields,  # to replace in all arms, such as steps=100 for a look
+    **fields,  # to replace in all arms, such as steps=100 for a trial
 ) -> dict:  # {arm: configuration}
     "The configurations of a row's arms; raises ValueError for what does not fit"
     fields = _checked(row, items, scale, dict(images=images, text=text), fields)
