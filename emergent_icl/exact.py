@@ -7,6 +7,7 @@ __all__ = [
     'INPUTS',
     'reduced_rank_formula',
     'deep_linear_formula',
+    'standard_error',
     'average',
     'gibbs',
     'LinearNetwork',
@@ -73,92 +74,104 @@ def deep_linear_formula(widths, r):
 
 
 # %% ../nbs/41_exact.ipynb #52970898
+def standard_error(v):  # [chains], independent
+    return v.std(ddof=1) / math.sqrt(len(v))
+
+
 def average(
     step,  # `step(adapt) -> [chains]`, one sweep; may tune itself while `adapt` is true
     tolerance,  # relative standard error to stop at
     most,  # sweeps at most
     block=60,
 ):  # sweeps between looks
-    "(mean, standard error) of what `step` returns, from independent chains; the first third is dropped"
+    "(mean, standard error) of what `step` returns, without the first third"
     values = []
     while True:
         values += [step(len(values) < block) for _ in range(block)]
         kept = np.array(values[len(values) // 3 :])
         half = len(kept) // 2
-        spread = lambda v: v.std(ddof=1) / math.sqrt(len(v))
         mean, error, drift = (
             kept.mean(),
-            spread(kept.mean(0)),
+            standard_error(kept.mean(0)),
             kept[half:].mean(0) - kept[:half].mean(0),
         )
         settled = (
             len(values) >= 3 * block
             and error <= tolerance * abs(mean)
-            and abs(drift.mean()) <= 2.5 * spread(drift)
+            and abs(drift.mean()) <= 2.5 * standard_error(drift)
         )
         if settled or len(values) >= most:
             return float(mean), float(error)
 
 
 # %% ../nbs/41_exact.ipynb #85ed97ed
+def _product(layers):
+    return functools.reduce(lambda below, above: above @ below, layers)
+
+
+def _T(m):
+    return np.swapaxes(m, -1, -2)
+
+
+def _eigh(m):  # [..., H, H]; the identity, which has no chains, needs none
+    return np.linalg.eigh(m) if m.ndim == 3 else (np.ones((1, len(m))), m[None])
+
+
+def _draw_layer(W, l, center, target, nbeta, gamma, rng):
+    "Draw a layer given the others; the expected nbeta L given the others [chains]"
+    A = _product(W[l + 1 :]) if l < len(W) - 1 else np.eye(len(target))
+    B = _product(W[:l]) if l else np.eye(target.shape[1])
+    (alpha, U), (beta, V) = _eigh(_T(A) @ A), _eigh(B @ _T(B))
+    h = np.maximum(alpha[:, :, None] * beta[:, None, :], 0)
+    pull = _T(U) @ (_T(A) @ target @ _T(B)) @ V
+    precision = nbeta * h + gamma
+    mean = (nbeta * pull + gamma * (_T(U) @ center[l] @ V)) / precision
+    W[l] = U @ (mean + rng.normal(size=mean.shape) / np.sqrt(precision)) @ _T(V)
+    moved = 0.5 * h * (mean**2 + 1 / precision) - mean * pull
+    return nbeta * moved.sum((1, 2)) + nbeta / 2 * (target**2).sum()
+
+
+def _move_along(W, l, size, center, gamma, rng):
+    "Propose g W_l and W_(l+1) g^-1, the same function; which chains take it [chains, 1, 1]"
+    chains, H = len(W[l]), W[l].shape[1]
+    Z, I = size / (2 * H) * rng.normal(size=(chains, H, H)), np.eye(H)
+    g, inverse = np.linalg.solve(I - Z, I + Z), np.linalg.solve(I + Z, I - Z)
+    below, above = g @ W[l], W[l + 1] @ inverse
+
+    def away(l, w):
+        return ((w - center[l]) ** 2).sum((1, 2))
+
+    further = away(l, below) + away(l + 1, above) - away(l, W[l]) - away(l + 1, W[l + 1])
+    columns = W[l].shape[2] - W[l + 1].shape[1]
+    log = -gamma / 2 * further + columns * np.linalg.slogdet(g)[1]
+    taken = (np.log(rng.uniform(size=chains)) < log)[:, None, None]
+    W[l], W[l + 1] = np.where(taken, below, W[l]), np.where(taken, above, W[l + 1])
+    return taken
+
+
 def gibbs(
     center,  # [W_1 … W_L], each [outputs, inputs]: w*
     target,  # W_0, what the product should be
-    nbeta,
-    gamma,  # temperature and localization
+    nbeta,  # n x inverse temperature
+    gamma,  # localization
     rng,  # NumPy generator
-    chains=64,
-    moves=2,  # proposals along the zero set, between each pair of layers, for each sweep
-    tolerance=0.004,  # relative standard error to stop at
-    most=2000,  # sweeps at most
-    start=None,
-):  # where the chains start; `None` is w*
-    "(value, stderr) of nbeta E[½|W_L … W_1 - W_0|²] under exp(-nbeta L - gamma/2 |w-w*|²)"
+    chains: int = 64,
+    moves: int = 2,  # proposals along the zero set, between each pair of layers, a sweep
+    tolerance: float = 0.004,  # relative standard error to stop at
+    most: int = 2000,  # sweeps at most
+    start=None,  # where the chains start; `None` is w*
+) -> tuple:  # (value, stderr)
+    "nbeta E[½|W_L … W_1 - W_0|²] under exp(-nbeta L - gamma/2 |w-w*|²)"
     needs_gamma(gamma, 'a linear network')
     W = [np.repeat(np.asarray(w, float)[None], chains, 0) for w in (start or center)]
-    L = len(W)
-    size = [1.0] * L
-    product = lambda layers: functools.reduce(lambda below, above: above @ below, layers)
-    T = lambda m: np.swapaxes(m, -1, -2)
-    away = lambda l, w: ((w - center[l]) ** 2).sum((1, 2))
-    spectrum = lambda m: (
-        np.linalg.eigh(m) if m.ndim == 3 else (np.ones((1, len(m))), m[None])
-    )  # the identity needs none
+    L, size = len(W), [1.0] * len(W)
 
     def step(adapt):
         energy = 0.0
         for l in range(L):
-            A = product(W[l + 1 :]) if l < L - 1 else np.eye(len(target))
-            B = product(W[:l]) if l else np.eye(target.shape[1])
-            (alpha, U), (beta, V) = spectrum(T(A) @ A), spectrum(B @ T(B))
-            h, pull = (
-                np.maximum(alpha[:, :, None] * beta[:, None, :], 0),
-                T(U) @ (T(A) @ target @ T(B)) @ V,
-            )
-            precision = nbeta * h + gamma
-            mean = (nbeta * pull + gamma * (T(U) @ center[l] @ V)) / precision
-            energy = (
-                energy
-                + nbeta * (0.5 * h * (mean**2 + 1 / precision) - mean * pull).sum((1, 2))
-                + nbeta / 2 * (target**2).sum()
-            )
-            W[l] = U @ (mean + rng.normal(size=mean.shape) / np.sqrt(precision)) @ T(V)
+            energy = energy + _draw_layer(W, l, center, target, nbeta, gamma, rng)
         for l in list(range(L - 1)) * moves:
-            H = W[l].shape[1]
-            Z = size[l] / (2 * H) * rng.normal(size=(chains, H, H))
-            g, inverse = (
-                np.linalg.solve(np.eye(H) - Z, np.eye(H) + Z),
-                np.linalg.solve(np.eye(H) + Z, np.eye(H) - Z),
-            )
-            below, above = g @ W[l], W[l + 1] @ inverse
-            log = (
-                -gamma
-                / 2
-                * (away(l, below) + away(l + 1, above) - away(l, W[l]) - away(l + 1, W[l + 1]))
-            )
-            log += (W[l].shape[2] - W[l + 1].shape[1]) * np.linalg.slogdet(g)[1]
-            taken = (np.log(rng.uniform(size=chains)) < log)[:, None, None]
-            W[l], W[l + 1] = np.where(taken, below, W[l]), np.where(taken, above, W[l + 1])
+            taken = _move_along(W, l, size[l], center, gamma, rng)
             if adapt:
                 size[l] *= math.exp(taken.mean() - 0.3)
         return energy / L
@@ -183,10 +196,11 @@ class LinearNetwork:
 
     def minima(self, at, strength, rng):
         "[W_1 … W_L] with the product diag(strength, …, strength, 0, …, 0)"
-        eye = lambda rank, scale: [
-            scale * np.eye(o, i) * (np.arange(i) < rank)
-            for i, o in zip(self.widths, self.widths[1:])
-        ]
+
+        def eye(rank, scale):
+            pairs = zip(self.widths, self.widths[1:])
+            return [scale * np.eye(o, i) * (np.arange(i) < rank) for i, o in pairs]
+
         balanced, identity = (
             eye(self.r, strength ** (1 / (len(self.widths) - 1))),
             eye(max(self.widths), 1.0),
@@ -271,7 +285,7 @@ def tanh_integrand(
     gamma,  # inverse temperature and localization
     b,
 ):  # [H] outer weights of w*
-    "With the outer weights integrated out: (log weight without the localization of a, t E[K | a]), each [...]"
+    "(log weight without the localization of a, t E[K | a]), each [...]: b is integrated out"
     F = np.tanh(a[..., None] * INPUTS[8:]) / math.sqrt(
         8
     )  # f is odd: the negative inputs say the same
@@ -286,66 +300,67 @@ def tanh_integrand(
 
 
 # %% ../nbs/41_exact.ipynb #2f2c1f16
-def tanh_expectation(
-    t,
-    gamma,  # inverse temperature and localization
-    a,
-    b,  # [H] each, w*
-    rng,
-):  # NumPy generator, used from three units on
-    "(t E[K], stderr) of the tanh network: quadrature for one and two units, Metropolis on the inner weights for more"
-    H, fine, reach = (
-        len(a),
-        0.1 * math.sqrt(gamma / (t + gamma)) / (1 + abs(b).max()),
-        abs(a).max() * math.sqrt(len(a)) + 10 / math.sqrt(gamma),
-    )
-    sharp = (
-        min(1.0, 10 / (math.sqrt(gamma) * abs(a).max())) if a.any() else 1.0
-    )  # a narrow Gaussian far out needs closer points
-    localized = lambda log, points: log - gamma / 2 * ((points - a) ** 2).sum(-1)
-    if H <= 2:
-        if H == 1:
-            u = np.arange(0, math.asinh(reach / fine), 0.01 * sharp)
-            u = np.concatenate([-u[:0:-1], u])
-            points, log_area = fine * np.sinh(u)[:, None], np.log(np.cosh(u))
-        else:
-            z = np.linspace(-3.1, 3.1, int(40 / sharp))
-            bend = np.pi / 2 * np.sinh(z)  # tanh-sinh nodes between neighboring rays
-            theta = (np.pi / 8 * (2 * np.arange(8)[:, None] + 1 + np.tanh(bend))).ravel()
-            rho = np.exp(np.arange(math.log(fine * 1e-3), math.log(reach), 0.05 * sharp))[:, None]
-            points = rho[..., None] * np.stack([np.cos(theta), np.sin(theta)], -1)
-            log_area = 2 * np.log(rho) + np.tile(np.log(np.cosh(z)) - 2 * np.log(np.cosh(bend)), 8)
-        log, energy = tanh_integrand(points, t, gamma, b)
-        log = localized(log, points) + log_area
-        weight = np.exp(log - log.max())
-        return float((weight * energy).sum() / weight.sum()), 0.0
-    largest = 3 / math.sqrt(gamma)
-    smallest = min(10 * fine, largest / 10)
-    points = np.repeat(a[None], 128, 0)
+def _nodes(H, fine, reach, sharp):  # (points [..., H], log of the area of each)
+    "A grid that is fine near zero: a line for one unit, rays in polar coordinates for two"
+    if H == 1:
+        u = np.arange(0, math.asinh(reach / fine), 0.01 * sharp)
+        u = np.concatenate([-u[:0:-1], u])
+        return fine * np.sinh(u)[:, None], np.log(np.cosh(u))
+    z = np.linspace(-3.1, 3.1, int(40 / sharp))
+    bend = np.pi / 2 * np.sinh(z)  # tanh-sinh nodes between neighboring rays
+    theta = (np.pi / 8 * (2 * np.arange(8)[:, None] + 1 + np.tanh(bend))).ravel()
+    rho = np.exp(np.arange(math.log(fine * 1e-3), math.log(reach), 0.05 * sharp))[:, None]
+    area = np.tile(np.log(np.cosh(z)) - 2 * np.log(np.cosh(bend)), 8)
+    points = rho[..., None] * np.stack([np.cos(theta), np.sin(theta)], -1)
+    return points, 2 * np.log(rho) + area
+
+
+def _inner_metropolis(t, gamma, a, b, smallest, rng, chains=128):
+    "(t E[K], stderr): Metropolis on the inner weights, by steps of all sizes"
+    H, largest = len(a), 3 / math.sqrt(gamma)
+    points = np.repeat(a[None], chains, 0)
     state = [points, *tanh_integrand(points, t, gamma, b)]
 
-    def step(
-        adapt,
-    ):  # one weight or all of them, by steps of all sizes between the finest detail and the localization
+    def localized(points, log):
+        return log - gamma / 2 * ((points - a) ** 2).sum(-1)
+
+    def step(adapt):  # one weight or all of them
         total = 0.0
         for _ in range(10):
-            scale = np.exp(rng.uniform(math.log(smallest), math.log(largest), (128, 1)))
-            chosen = (np.arange(H) == rng.integers(0, H, (128, 1))) | (
-                rng.uniform(size=(128, 1)) < 0.3
-            )
-            new = state[0] + scale * chosen * rng.normal(size=(128, H))
-            proposal = [new, *tanh_integrand(new, t, gamma, b)]
-            taken = np.log(rng.uniform(size=128)) < localized(proposal[1], new) - localized(
-                state[1], state[0]
-            )
-            state[:] = [
-                np.where(taken.reshape(-1, *[1] * (old.ndim - 1)), made, old)
-                for made, old in zip(proposal, state)
-            ]
+            sizes = math.log(min(smallest, largest / 10)), math.log(largest)
+            scale = np.exp(rng.uniform(*sizes, (chains, 1)))
+            chosen = np.arange(H) == rng.integers(0, H, (chains, 1))
+            chosen = chosen | (rng.uniform(size=(chains, 1)) < 0.3)
+            new = state[0] + scale * chosen * rng.normal(size=(chains, H))
+            made = [new, *tanh_integrand(new, t, gamma, b)]
+            gain = localized(*made[:2]) - localized(*state[:2])
+            taken = np.log(rng.uniform(size=chains)) < gain
+            for i, old in enumerate(state):
+                state[i] = np.where(taken.reshape(-1, *[1] * (old.ndim - 1)), made[i], old)
             total = total + state[2] / 10
         return total
 
     return average(step, 0.004, 1500)
+
+
+def tanh_expectation(
+    t,  # inverse temperature
+    gamma,  # localization
+    a,  # [H] inner weights of w*
+    b,  # [H] outer ones
+    rng,  # NumPy generator, used from three units on
+) -> tuple:  # (value, stderr)
+    "t E[K] of the tanh network: quadrature for one and two units, Metropolis for more"
+    fine = 0.1 * math.sqrt(gamma / (t + gamma)) / (1 + abs(b).max())
+    if len(a) > 2:
+        return _inner_metropolis(t, gamma, a, b, 10 * fine, rng)
+    reach = abs(a).max() * math.sqrt(len(a)) + 10 / math.sqrt(gamma)
+    sharp = min(1.0, 10 / (math.sqrt(gamma) * abs(a).max())) if a.any() else 1.0
+    points, log_area = _nodes(len(a), fine, reach, sharp)  # closer for a narrow Gaussian far out
+    log, energy = tanh_integrand(points, t, gamma, b)
+    log = log - gamma / 2 * ((points - a) ** 2).sum(-1) + log_area
+    weight = np.exp(log - log.max())
+    return float((weight * energy).sum() / weight.sum()), 0.0
 
 
 # %% ../nbs/41_exact.ipynb #c431f3f9
@@ -386,7 +401,7 @@ class TanhNetwork:
         "t E[K] under exp(-t K - gamma/2 |w|²), by quadrature; for one or two units"
         if self.H > 2:
             raise ValueError(
-                f'H={self.H}: quadrature is for one or two units; `problem().exact` samples the others'
+                f'H={self.H}: quadrature is for 1 or 2 units; `problem().exact` samples the others'
             )
         needs_gamma(gamma, self.name)
         return tanh_expectation(t, gamma, np.zeros(self.H), np.zeros(self.H), None)[0]

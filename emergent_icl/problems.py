@@ -37,7 +37,7 @@ def whitened(rows, d, rng):
     "Gaussian inputs with second moment exactly the identity, [rows, d] float64"
     if rows < d:
         raise ValueError(
-            f'n={2 * rows} is too small: {d} inputs need n of at least {2 * d}, since every input stands twice'
+            f'n={2 * rows} is too small: {d} inputs, each of them twice, need at least {2 * d}'
         )
     x = rng.normal(size=(rows, d))
     return x @ np.linalg.inv(np.linalg.cholesky(x.T @ x / rows)).T
@@ -48,8 +48,8 @@ def regression_data(
     y,  # [n/2, outputs], what the true parameters say
     noise,  # standard deviation of the noise on every output
     rng,
-):  # NumPy generator
-    "`{'x': [n, inputs], 'y': [n, outputs]}`: every input twice, with opposite noise, shuffled; float32"
+):  # {'x': [n, inputs], 'y': [n, outputs]}, float32
+    "Examples as arrays `x` and `y`: every input twice, with opposite noise, shuffled"
     e = rng.normal(size=y.shape)
     e *= noise / np.sqrt((e**2).mean(0))
     order = rng.permutation(2 * len(x))
@@ -71,7 +71,7 @@ class Problem:
     value: float  # lambda, the asymptotic coefficient of the whole zero set
     multiplicity: int  # of lambda
     params: dict  # w*, a true minimum; arrays in float32
-    loss: Callable  # `loss(params, batch) -> [B]`; hashable, and equal for problems that differ in numbers only
+    loss: Callable  # `loss(params, batch) -> [B]`; equal for problems that differ in numbers
     data: dict  # `x` [n, inputs] and `y` [n, outputs]
     n: int  # examples in `data`
     minimum: float  # L(w*), the mean loss at the minimum
@@ -88,7 +88,7 @@ class Problem:
         gamma=1.0,  # localization
         key=None,  # JAX key or integer, for answers that are sampled; `None` is 0
     ):  # (value, stderr); stderr is 0 where the answer is a closed form or a quadrature
-        "What a perfect sampler returns: `nbeta (E[L(w)] - L(w*))` under `exp(-nbeta L - gamma/2 |w-w*|²)`; kept for the next call"
+        "What a perfect sampler returns; computed once"
         nbeta = self.nbeta if nbeta is None else float(nbeta)
         if not (nbeta > 0 and gamma >= 0):
             raise ValueError(
@@ -107,14 +107,16 @@ class Problem:
         return self.cache[at]
 
     def __repr__(self):
-        return f'Problem({self.name}, n={self.n}, lambda {self.value:.4g}, multiplicity {self.multiplicity})'
+        known = f'lambda {self.value:.4g}, multiplicity {self.multiplicity}'
+        return f'Problem({self.name}, n={self.n}, {known})'
 
 
 # %% ../nbs/40_problems.ipynb #6f3de36d
 def needs_gamma(gamma, what):
     if gamma <= 0:
         raise ValueError(
-            f'gamma={gamma} must be positive: {what} has a zero set that reaches to infinity, so without localization there is no distribution'
+            f'gamma={gamma} must be positive: {what} has a zero set that reaches to infinity, '
+            'so without localization there is no distribution'
         )
 
 
@@ -197,10 +199,10 @@ class QuadraticSGLD:
         d = len(self.h)
         w = np.float32(pick(at, dict(random=rng.normal(size=(1, d)), zero=np.zeros((1, d)))))
         x = whitened(rows_of(n), d, rng) * np.sqrt(self.h)
-        answer = lambda nbeta, gamma, rng: (
-            quadratic_sgld(self.h, nbeta, gamma, 0.0).expectation,
-            0.0,
-        )
+
+        def answer(nbeta, gamma, rng):
+            return quadratic_sgld(self.h, nbeta, gamma, 0.0).expectation, 0.0
+
         return Problem(
             f'{self.name} at {at}',
             self.family,
@@ -231,7 +233,7 @@ def quadratic_sgld(
         needs_gamma(gamma, 'a quadratic with a flat direction')
     if eps * stiff >= 4:
         raise ValueError(
-            f'eps={eps} must be below 4 / (nbeta h_max + gamma) = {4 / stiff:.3g}: beyond it the chain diverges'
+            f'eps={eps} must be below 4 / (nbeta h_max + gamma) = {4 / stiff:.3g}, or it diverges'
         )
     return QuadraticSGLD(h, float(nbeta), float(gamma), float(eps))
 
@@ -277,7 +279,7 @@ def crossing_expectation(
 
 # %% ../nbs/40_problems.ipynb #c1e9ad1e
 def powers_expectation(ks, t, gamma, box):
-    "t E[K] for K = Σ w_i^(2 k_i) around zero: one integral for each coordinate, on a grid that is fine near zero"
+    "t E[K] for K = Σ w_i^(2 k_i) around zero: one integral for each coordinate"
 
     def one(k):
         scale = min(t ** (-0.5 / k), gamma**-0.5 if gamma else math.inf)
@@ -346,7 +348,7 @@ class Monomials:
 
     def problem(
         self,
-        at='zero',  # w*: 'zero', and for a product 'face': the coordinate with the largest exponent is zero, the others are 1
+        at='zero',  # w*: 'zero', or 'face': only the coordinate of the largest exponent is zero
         n=1000,  # examples, even
         noise=0.1,  # standard deviation of y
         seed=0,
@@ -359,7 +361,10 @@ class Monomials:
             at, dict(zero=(0.0,) * d, face=face) if self.product else dict(zero=(0.0,) * d)
         )
         x = whitened(rows_of(n), 1 if self.product else d, rng)
-        answer = lambda nbeta, gamma, rng: (self.lambda_at(nbeta, gamma, math.inf, center), 0.0)
+
+        def answer(nbeta, gamma, rng):
+            return self.lambda_at(nbeta, gamma, math.inf, center), 0.0
+
         return Problem(
             f'{self.name} at {at}',
             self.family,
@@ -385,7 +390,7 @@ def exponents(ks):
 def normal_crossing(
     ks,  # exponents: K = Π w_i^(2 k_i)
 ):  # `.value`, `.multiplicity`, `.lambda_at(t, …)`, `.problem(…)`
-    "A product of powers: lambda is the smallest 1/(2k), its multiplicity the number of ties (Watanabe 2009)"
+    "A product of powers: lambda is the smallest 1/(2k), tied `multiplicity` times (Watanabe 2009)"
     return Monomials(exponents(ks), 'normal_crossing')
 
 
