@@ -27,7 +27,7 @@ import xarray as xr
 from . import core, samplers, trajectories
 from .along import learning_coefficients
 from .contrasts import lowest_at
-from .experiments import from_record
+from .experiments import experiment_of
 
 
 # %% ../nbs/81_checkpoint_metrics.ipynb #d2694af6
@@ -47,7 +47,7 @@ def turns_at_ends(
 ) -> dict:  # `turn_off_lr1`, `turn_off_lr2`, `turn_off_random`, [S] each
     "Doublings of the step between the end of a stage and the nearest turn of the path"
     steps, metrics = [s for s in run.steps if s > 0], run.metrics
-    probe = trajectories.Outputs(from_record(run.config).make_source(), n=128, readout=_prediction)
+    probe = trajectories.Outputs(experiment_of(run).make_source(), n=128, readout=_prediction)
     outputs = trajectories.over_portions(run, probe, steps=steps, progress=False)
     shape = trajectories.geometry(trajectories.essential(outputs).outputs)
     is_turn = (shape.vertex | shape.cusp).transpose('seed', 'step').values
@@ -72,7 +72,7 @@ def _answers(out):
 
 def _answer_path(run, steps, **chosen):
     "Places of the query's answers along principal components, by seed, step and component"
-    source = from_record(run.config).make_source()
+    source = experiment_of(run).make_source()
     probe = trajectories.Outputs(source, n=128, readout=_answers)
     outputs = trajectories.over_portions(run, probe, 4, steps=steps, progress=False, **chosen)
     return trajectories.essential(outputs).outputs
