@@ -18,6 +18,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from fastcore.basics import patch
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -309,11 +310,6 @@ class PlacedEncoder(nnx.Module):
         self.n_vectors, self.label_seed = n_labels, label_seed
         self.deterministic, self.rngs = False, rngs.dropout.fork()
 
-    def label_vectors(self) -> Float[Array, 'V F']:
-        "The vector that stands for each label"
-        key, shape = jax.random.key(self.label_seed), (self.n_vectors, self.n_features)
-        return jax.random.normal(key, shape, self.dtype) * self.n_features**-0.5
-
     def read_at(self, n_tokens: int, query_only: bool) -> slice:
         "The tokens at which labels are predicted: all items, or the query"
         return slice(n_tokens - 1, None) if query_only else slice(0, None, 2)
@@ -334,6 +330,14 @@ class PlacedEncoder(nnx.Module):
             first = jax.random.randint(self.rngs(), (B,), 0, P - T + 1, jnp.int32)
         place = jax.nn.one_hot(first[:, None] + jnp.arange(T), P, dtype=self.dtype)
         return constrain(jnp.concatenate([place, content], -1), 'batch', 'tokens', 'embed')
+
+
+# %% ../nbs/12_encoders.ipynb #f460274b
+@patch
+def label_vectors(self: PlacedEncoder) -> Float[Array, 'V F']:
+    "The vector that stands for each label"
+    key, shape = jax.random.key(self.label_seed), (self.n_vectors, self.n_features)
+    return jax.random.normal(key, shape, self.dtype) * self.n_features**-0.5
 
 
 # %% ../nbs/12_encoders.ipynb #637619ee

@@ -61,12 +61,13 @@ def _in_folder(folder):
     return texts
 
 
-# %% ../nbs/09_text.ipynb #a6a58341
+# %% ../nbs/09_text.ipynb #48d5f925
 def text_files(
     paths=None,  # as for `read_text`
 ) -> list:
     "The files that `read_text` would read; raises one line for what is not there"
-    paths = paths or os.environ.get('EMERGENT_ICL_CORPUS') if paths is None else paths
+    if paths is None:
+        paths = os.environ.get('EMERGENT_ICL_CORPUS') or None
     rule = 'EMERGENT_ICL_CORPUS is not set: name a folder or files of UTF-8 text'
     require(paths is not None, 'read_text', 'paths', None, rule)
     one = isinstance(paths, (str, os.PathLike))
@@ -91,10 +92,10 @@ def text_version(
     return tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in found)
 
 
-# %% ../nbs/09_text.ipynb #881a5a15
+# %% ../nbs/09_text.ipynb #f54e4312
 def _decoded(file, size):
     "The text of a file, `size` bytes at a time"
-    decoder, read = codecs.getincrementaldecoder('utf-8')(), 0
+    decoder, read, started = codecs.getincrementaldecoder('utf-8')(), 0, False
     with (gzip.open if file.suffix.lower() == '.gz' else open)(file, 'rb') as f:
         while True:
             pending = len(decoder.getstate()[0])
@@ -108,7 +109,9 @@ def _decoded(file, size):
                 where = f'byte {e.object[e.start]:#04x} at offset {read - pending + e.start:,}'
                 rule = f'not UTF-8, {where}: convert it, as with `iconv -f latin1 -t utf-8`'
                 require(False, 'read_text', 'file', str(file), rule)
-            yield text if read else text.removeprefix('\ufeff')  # a byte-order mark
+            if text and not started:
+                text, started = text.removeprefix('\ufeff'), True  # a byte-order mark
+            yield text
             if not data:
                 break
             read += len(data)
