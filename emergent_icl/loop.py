@@ -75,7 +75,7 @@ def placement(
     return said
 
 
-# %% ../nbs/36_loop.ipynb #74af150d
+# %% ../nbs/36_loop.ipynb #d6718aea
 def make_machine(
     members: list,  # of `program.Member`, which differ in numbers alone
     devices=None,  # which need not exist; None: all there are
@@ -98,7 +98,8 @@ def abstract_program(
 
     def whole(a):
         where = NamedSharding(machine.mesh, P())
-        return jax.ShapeDtypeStruct(np.shape(a), jnp.result_type(a), sharding=where)
+        dtype = getattr(a, 'dtype', None) or jnp.result_type(a)
+        return jax.ShapeDtypeStruct(np.shape(a), dtype, sharding=where)
 
     step = whole(jax.ShapeDtypeStruct((), jnp.int32))
     return machine.program, ((jax.tree.map(whole, machine.common), step, step), machine.state)
@@ -156,7 +157,7 @@ def visit(self: Loop, step: int):
             keeper.checkpoint(step, *(member(own[part], g) for part in ('params', 'stats')))
 
 
-# %% ../nbs/36_loop.ipynb #34fa0786
+# %% ../nbs/36_loop.ipynb #daee7de3
 @patch
 def keep(self: Loop):
     "Save the full state of every run"
@@ -194,8 +195,8 @@ def advance(
     if fatal or stopping or waited or self.done == experiment.steps:
         self.keep()
     for replica in dead:
-        self.report_dead(replica, losses[replica], norms[replica], start, fatal)
-    return stopping
+        self.report_dead(int(replica), losses[replica], norms[replica], start, bool(fatal))
+    return bool(stopping)
 
 
 # %% ../nbs/36_loop.ipynb #9ea59a02
