@@ -6,7 +6,6 @@
 __all__ = [
     'LONGEST_WORD',
     'text_files',
-    'text_version',
     'read_text',
     'hub_text',
     'train_tokenizer',
@@ -31,25 +30,15 @@ import numpy as np
 from fastcore.basics import patch
 
 from .core import TokenBatch, needs, pytree, replacing, require, require_whole, static
+from .drawings import files_below
 
 
 # %% ../nbs/09_text.ipynb #68082b4b
-def _walk(folder):
-    "All files below a folder but hidden ones, through links too, each folder once"
-    seen, files = set(), []
-    for at, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(at)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        files += [Path(at) / name for name in names if not name.startswith('.')]
-    return sorted(files)
-
-
 def _in_folder(folder):
-    files = _walk(folder)
+    def shown(p):
+        return not any(part.startswith('.') for part in p.relative_to(folder).parts)
+
+    files = list(filter(shown, files_below(folder)))
     texts = [p for p in files if p.name.lower().endswith(('.txt', '.txt.gz')) and p.is_file()]
     rule = 'no .txt or .txt.gz file in this folder; list the files if they are named otherwise'
     require(texts, 'read_text', 'paths', str(folder), rule)
@@ -82,14 +71,6 @@ def text_files(
             rule = 'no such file; give a folder, or .txt or .gz files that exist'
             raise FileNotFoundError(f'read_text: paths={str(p)!r}: {rule}')
     return files
-
-
-def text_version(
-    paths=None,  # as for `read_text`
-) -> tuple:
-    "What tells whether text has changed: path, size and time of change of every file"
-    found = ((p, p.stat()) for p in text_files(paths))
-    return tuple((str(p), s.st_size, s.st_mtime_ns) for p, s in found)
 
 
 # %% ../nbs/09_text.ipynb #f54e4312
