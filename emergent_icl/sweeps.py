@@ -32,7 +32,7 @@ import pandas as pd
 import xarray as xr
 from flax import nnx
 
-from . import checkpoints, runs, stores
+from . import records, runs, stores
 from .core import needs, require, write_json
 from .grids import MOST_POINTS, grid_points, point_name, read_grid, spell
 from .training import MAY_CHANGE, fit_together
@@ -91,11 +91,11 @@ def read_sweep(
     held=None,  # the content of its `sweep.json`, if it is here already
 ) -> dict:
     "The configuration and the grid of a sweep; raises Damaged for a file that is neither"
-    held = held or checkpoints.read_json(folder, 'sweep.json', 2**24)
+    held = held or records.read_json(folder, 'sweep.json', 2**24)
     grid = held.get('grid') if isinstance(held, dict) else None
     whole = isinstance(grid, dict) and isinstance(held.get('config'), dict)
     if not whole or not all(isinstance(v, list) and v for v in grid.values()):
-        raise checkpoints.Damaged(f'{folder}/sweep.json lacks a configuration or a grid')
+        raise records.Damaged(f'{folder}/sweep.json lacks a configuration or a grid')
     points = math.prod(map(len, grid.values()))
     require(points <= MOST_POINTS, f'{folder}/sweep.json', 'points', points, 'too many')
     return held
