@@ -31,7 +31,7 @@ import tyro
 from .grids import as_type, base, nearest
 
 
-# %% ../nbs/90_arguments.ipynb #7104bca3
+# %% ../nbs/90_arguments.ipynb #1d9a76e3
 class UsageError(Exception):
     "A mistake in what the user asked for: one line, status 2"
 
@@ -48,9 +48,8 @@ def blame_the_input():
         yield
     except FloatingPointError:
         raise
-    except (ValueError, KeyError, OSError, RuntimeError, ImportError, MemoryError) as error:
-        said = error.args[0] if isinstance(error, KeyError) and error.args else error
-        raise UsageError(one_line(said) or type(error).__name__) from error
+    except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
+        raise UsageError(one_line(error) or type(error).__name__) from error
 
 
 # %% ../nbs/90_arguments.ipynb #1430ae0a

@@ -26,7 +26,8 @@ __all__ = [
     'llc_table',
 ]
 
-# %% ../nbs/93_asking.ipynb #5d07101e
+# %% ../nbs/93_asking.ipynb #fd2288a5
+import contextlib
 import hashlib
 import itertools
 import json
@@ -316,7 +317,7 @@ def llc_rows(results: dict) -> list[dict]:  # from `estimates`
     return out
 
 
-# %% ../nbs/93_asking.ipynb #d1228ae3
+# %% ../nbs/93_asking.ipynb #fd14a5ba
 def draw_llc(results: dict, run, path: Path):
     "The coefficients under the loss, whole or not there"
     name = run.folder.name.replace('$', r'\$')  # matplotlib takes a dollar for mathematics
@@ -329,10 +330,11 @@ def track_llc(asked: Llc, found: list[dict], name: str):
     "Send the estimates to Weights & Biases, step by step"
     config = {k: getattr(asked, k) for k in (*GRID, 'n', 'chains', 'draws')}
     sink = tracking.wandb(config, name=name)
-    for step in dict.fromkeys(row['step'] for row in found):
-        here = [row for row in found if row['step'] == step]
-        nan = lambda v: math.nan if v is None else v  # noqa: E731
-        sink(step, {k: [nan(row[k]) for row in here] for k in ('value', 'stderr')})
+    nan = lambda v: math.nan if v is None else v  # noqa: E731
+    with contextlib.closing(sink):
+        for step in dict.fromkeys(row['step'] for row in found):
+            here = [row for row in found if row['step'] == step]
+            sink(step, {k: [nan(row[k]) for row in here] for k in ('value', 'stderr')})
 
 
 # %% ../nbs/93_asking.ipynb #875bb382

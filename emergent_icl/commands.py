@@ -24,7 +24,8 @@ __all__ = [
     'too_large',
 ]
 
-# %% ../nbs/92_commands.ipynb #13a14423
+# %% ../nbs/92_commands.ipynb #4248a873
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -152,7 +153,7 @@ class Demo(Command):
         return demo.demo_table(result)
 
 
-# %% ../nbs/92_commands.ipynb #cfec24ac
+# %% ../nbs/92_commands.ipynb #8d056c37
 def agent_run() -> tuple[str, ...]:
     "(sweep, run) when `wandb agent` started this process, else nothing"
     names = [os.environ.get(k) for k in ('WANDB_SWEEP_ID', 'WANDB_RUN_ID')]
@@ -168,14 +169,14 @@ def find_recipe(name: str, laptop: bool):  # a configuration
 
 
 def open_sinks(kinds, config, folder: Path):  # names of trackers
-    "One sink for all trackers, or None"
+    "One sink for all trackers"
     made = []
     for kind in kinds:
         if kind == 'tensorboard':
             made.append(tracking.tensorboard(folder / 'tensorboard'))
         else:
             made.append(tracking.wandb(config, name=folder.name))
-    return tracking.every(*made) if made else None
+    return tracking.every(*made)
 
 
 # %% ../nbs/92_commands.ipynb #c93d3dff
@@ -197,7 +198,7 @@ class OfRecipe(Command):
         return self.folder or Path('emergent-icl-runs', name, *agent_run())
 
 
-# %% ../nbs/92_commands.ipynb #80115f1b
+# %% ../nbs/92_commands.ipynb #724c1cee
 @dataclass(frozen=True)
 class Train(OfRecipe):
     """Train a recipe into a folder, or go on where the same command stopped."""
@@ -215,7 +216,8 @@ class Train(OfRecipe):
         with blame_the_input():
             check_writable(folder)
             sink = open_sinks(self.track, asdict(self.config), folder)
-            run = training.fit(self.config, folder, on_metrics=sink, store=self.store)
+            with contextlib.closing(sink):
+                run = training.fit(self.config, folder, on_metrics=sink, store=self.store)
             last = run.metrics.isel(step=-1)
         return dict(
             folder=str(folder),
