@@ -16,7 +16,7 @@ __all__ = [
     'show_help',
 ]
 
-# %% ../nbs/90_arguments.ipynb #6bd19859
+# %% ../nbs/90_arguments.ipynb #f3032d53
 import ast
 import contextlib
 import dataclasses
@@ -28,6 +28,7 @@ from typing import Annotated, get_type_hints
 
 import tyro
 
+from .core import field_types
 from .grids import as_type, base, nearest
 
 
@@ -70,7 +71,7 @@ def check_writable(
             raise ValueError(f'{option} {folder} holds a folder named {name}, not a file')
 
 
-# %% ../nbs/90_arguments.ipynb #6a1a56d8
+# %% ../nbs/90_arguments.ipynb #c1283ff3
 @dataclass(frozen=True)
 class Options:
     "The options of a command, and the recipe's configuration if it has one"
@@ -86,7 +87,7 @@ class Options:
             for cls in both
             for f in fields(cls)
             if f.name not in ('config', 'recipe')  # these are set by the words before
-            for kind in [get_type_hints(cls, include_extras=True)[f.name]]
+            for kind in [field_types(cls)[0][f.name]]
         }
 
     def positional(self) -> list[str]:

@@ -19,7 +19,7 @@ __all__ = [
     'wandb_sweep',
 ]
 
-# %% ../nbs/72_grids.ipynb #8bd1feb3
+# %% ../nbs/72_grids.ipynb #dd9c73ff
 import difflib
 import itertools
 import math
@@ -27,17 +27,17 @@ import reprlib
 import shlex
 import textwrap
 from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin
 from urllib.parse import quote
 
 import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from .core import require, rule_of
+from .core import field_types, require, rule_of
 
 
 # %% ../nbs/72_grids.ipynb #0a265887
@@ -166,15 +166,14 @@ def _values(kind, field, values) -> list:  # of one field, each of its type
     return found
 
 
-# %% ../nbs/72_grids.ipynb #eaea6344
+# %% ../nbs/72_grids.ipynb #62657a48
 def read_grid(
     config,  # a dataclass: the experiment whose fields vary
     grid,  # {field: values}, or texts such as `zipf_exponent=0,0.5,1`; `+` joins a tuple's parts
 ) -> dict[str, list]:
     "A grid with every value of its field's type; raises ValueError for what makes no sense"
     grid = grid if isinstance(grid, dict) else _split(grid)
-    kinds = get_type_hints(type(config), include_extras=True)
-    kinds = {f.name: kinds[f.name] for f in fields(config)}
+    kinds, _ = field_types(type(config))
     if not grid:
         raise ValueError('grid: it is empty; give a field and values: zipf_exponent=0,0.5,1')
     for field in grid:
