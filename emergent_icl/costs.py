@@ -123,7 +123,7 @@ def sampler_loss(experiment):
     return loss, params
 
 
-# %% ../nbs/71_costs.ipynb #125d57d6
+# %% ../nbs/71_costs.ipynb #9c1c796e
 def llc_program(
     experiment,
     devices,  # which need not exist
@@ -136,8 +136,8 @@ def llc_program(
         sgld = samplers.sgld(1e-4, 100.0, 1.0)
         settings = dict(chains=len(devices), batch_size=experiment.batch_size, key=key)
         c = sampling.Chains(loss, params, source, sgld, **settings)
-        made.append(c.static)
-        shared = c.params, c.data, c.known, c.sampler
+        made.append(c.plan)
+        shared = c.params, c.data, c.known, c.free, c.sampler
         return shared, (c.settings, c.keys, c.states, c.moments)
 
     shapes = source_shapes(experiment)
@@ -151,7 +151,7 @@ def llc_program(
 
     def draws(shared, own, first, number):
         with jax.default_matmul_precision('highest'):
-            return sampling.advance(loss, *shared, *own, first, number, **made[0])
+            return sampling.advance(made[0], *shared, *own, first, number)
 
     step = place(jax.ShapeDtypeStruct((), jnp.int32))
     return jax.jit(draws, donate_argnums=1), (place(shared), place(own, 'replica'), step, step)

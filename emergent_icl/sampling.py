@@ -13,6 +13,7 @@ __all__ = [
     'draw_indices',
     'take',
     'Plan',
+    'advance',
     'Chains',
     'check_burn_in',
     'sample',
@@ -263,7 +264,7 @@ def _draw(plan, params, data, known, free, sampler):  # a function of one chain
 
 # %% ../nbs/43_sampling.ipynb #56c9a84d
 @partial(jax.jit, static_argnames='plan')
-def _advance(plan, params, data, known, free, sampler, settings, keys, states, moments, t0, m):
+def advance(plan, params, data, known, free, sampler, settings, keys, states, moments, t0, m):
     "`m` draws from `t0` on, at most `chunk`: (states, moments, what is kept [chunk, C, …])"
     one = _draw(plan, params, data, known, free, sampler)
 
@@ -391,7 +392,7 @@ def run(
         m = min(chunk, draws - first)
         with jax.default_matmul_precision('highest'):
             moving = (self.settings, self.keys, self.states, self.moments, self.t, m)
-            self.states, self.moments, out = _advance(*fixed, *moving)
+            self.states, self.moments, out = advance(*fixed, *moving)
         parts.append(jax.tree.map(lambda a, m=m: np.swapaxes(np.asarray(a)[:m], 0, 1), out))
         self.t += m
     return jax.tree.map(lambda *a: np.concatenate(a, 1), *parts) if parts else {}
