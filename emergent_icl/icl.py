@@ -353,7 +353,7 @@ class ByFrequency(SequenceProbe):
         at = jnp.searchsorted(jnp.array(self.bins), rank, side='right') - 1
         row = dict(there=jax.nn.one_hot(at, len(self.bins) - 1), open=scores['open'])
         source = _inner(self.source)
-        if isinstance(source, sequences.NoSupport) and sequences.is_off(source.p_query_label):
+        if isinstance(source, sequences.NoSupport) and labelings.is_off(source.p_query_label):
             return row  # the answer is never in the context
         return row | dict(closed=scores['closed'])
 
