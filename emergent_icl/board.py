@@ -130,6 +130,7 @@ def effect_label(found: dict) -> str:  # an entry, or an outcome of a contrast
     return f'{number_label(found["effect"])} [{low}, {high}]'
 
 
+# %% ../nbs/84_board.ipynb #829a5d52
 def table(board: list) -> str:  # of entries
     "The board as text"
     lines, last = [], None
@@ -185,6 +186,7 @@ class RowResults(list):
         return f'<p>{verdicts}. Ran {costs}.</p><table><tr>{head}</tr>{rows}</table>'
 
 
+# %% ../nbs/84_board.ipynb #2d424563
 def _verdict_html(result):
     why = f' ({result["why"]})' if result['verdict'] == 'inconclusive' else ''
     return f'{result["items"]}: <b>{result["verdict"]}</b>{why}'

@@ -88,6 +88,7 @@ def _parts_of(run, parts):  # {name: (first step, last step)}; short runs lack s
     return {k: s for k, s in steps.items() if len(s) >= 4}  # needed for three components
 
 
+# %% ../nbs/81_checkpoint_metrics.ipynb #7f097dc7
 def path_of_answers(
     run,  # of an image experiment
 ) -> dict:  # `path_1`, `path_2`, `rise_1`, `rise_2`, `fade_1`, `fade_2`, by seed and step
@@ -168,6 +169,7 @@ def _of_parts(found, name):
     return metrics, whole.assign(verdict=verdict)
 
 
+# %% ../nbs/81_checkpoint_metrics.ipynb #efbb248c
 def llc_metrics(
     run,  # from `runs.open`
     estimates: dict,  # {name: arguments of `along.learning_coefficients`}

@@ -57,6 +57,7 @@ def _last_step(folder):  # -1 where nothing was trained
     return int(max(runs.open(folder).metrics.step.values, default=-1))
 
 
+# %% ../nbs/83_claims.ipynb #925336df
 def train_arms(
     configs: dict,  # {arm: configuration}
     folder,  # of the runs
@@ -104,6 +105,7 @@ def _as_record(metrics):  # by arm, seed and step
     )
 
 
+# %% ../nbs/83_claims.ipynb #24f19751
 def curves(
     result: dict,  # what `run` returned
 ) -> xr.Dataset:  # metrics by arm, seed and step

@@ -263,6 +263,7 @@ FORMULAS = {
 LEAST_SEEDS = 5  # that a verdict needs, unless the row was planned with fewer
 
 
+# %% ../nbs/80_contrasts.ipynb #eed3acee
 @dataclass(frozen=True)
 class Contrast:
     "A difference that a claim predicts and the least that counts; or what a control must reach"

@@ -410,6 +410,7 @@ def clone_folder() -> Path | None:
     return None
 
 
+# %% ../nbs/00_core.ipynb #2f195f2d
 def fetched(
     url: str,  # of the folder, with a slash at its end
     name: str,  # of the file in it

@@ -63,6 +63,7 @@ class ItemSet:
         return str(given) if given else os.environ.get(self.variable)
 
 
+# %% ../nbs/82_rows.ipynb #d6f55cf4
 _laptop = dict(rare=1600, common=0, holdout=336)
 _full = dict(rare=12_700, common=100, holdout=80)
 ITEM_SETS = {
@@ -178,6 +179,7 @@ def _fitting(cls, record, owner):
     return cls(**_frozen(record))
 
 
+# %% ../nbs/82_rows.ipynb #60e3a8c4
 def row_from(
     record: dict,  # fields of `Row`, contrasts as mappings
     owner: str = 'row',  # named in errors
@@ -374,6 +376,7 @@ def row_configs(
     return {name: of(values) for name, values in row.arms_on(items).items()}
 
 
+# %% ../nbs/82_rows.ipynb #321d7db4
 def _checked(row, items, scale, paths, fields):
     "Fields to replace, with the path of the item set"
     known = ', '.join(row.sets)
