@@ -24,6 +24,7 @@ from . import samplers
 from .core import fold, require, require_number, require_whole, write_json
 from .experiments import experiment_of, loss_of
 from .llc import estimate
+from .sampling import check_key
 
 
 # %% ../nbs/52_along.ipynb #0ce0aefb
@@ -150,6 +151,7 @@ def over_run(
     **settings,  # of `llc.estimate`; a `localization` that is not given is chosen once
 ) -> xr.Dataset:  # llc by seed, step and chain; value, stderr, verdict, … by seed and step
     "The learning coefficient over checkpoints and seeds"
+    check_key('over_run', key)
     steps, seeds, get = _chosen(run, steps, seeds)
     named = {name: _spell(v) for name, v in dict(settings, key=key).items()}
     ledger = Ledger(folder, json.dumps(named, sort_keys=True))

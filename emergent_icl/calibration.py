@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from .core import fold
 from .llc import estimate
+from .sampling import check_key
 
 
 # %% ../nbs/47_calibration.ipynb #bec237be
@@ -89,9 +90,10 @@ def calibrate(
     **settings,  # further ones of `llc.estimate`
 ) -> Calibration:
     "Estimates over a grid of step size, localization and temperature"
+    check_key('calibrate', key)
     if step_sizes is None or localizations is None or nbetas is None:
         nbeta = None if nbetas is None else nbetas[0]
-        own = dict(draws=draws, audit=False, nbeta=nbeta, key=key and fold(key, 'first'))
+        own = dict(draws=draws, audit=False, nbeta=nbeta, key=fold(key, 'first'))
         first = estimate(loss, params, data, **(settings | own)).settings
         around = lambda name, *factors: first[name] * np.array(factors)  # noqa: E731
         nbetas = [first['nbeta']] if nbetas is None else nbetas

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from .core import fold, require
-from .sampling import Chains, check_burn_in
+from .sampling import Chains, check_burn_in, check_key
 
 
 # %% ../nbs/48_influence.ipynb #eadae5c0
@@ -172,6 +172,7 @@ def susceptibilities(
     owner, nbeta = 'susceptibilities', _one_nbeta('susceptibilities', sampler)
     rule = 'components is empty; {name: samplers.mask(params, pattern)} makes one'
     require(components, owner, 'components', components, rule)
+    check_key(owner, key)
     probe = data if probe is None else probe
     shape = jax.eval_shape(loss, params, probe).shape
     require(len(shape) <= 2, owner, 'loss', shape, 'it must give [B] or [B, tokens]')
@@ -187,7 +188,7 @@ def susceptibilities(
     values, errors, means = [], [], []
     for i, part in enumerate(components.values()):
         own = dataclasses.replace(sampler, mask=part)
-        sides = dict(left=mean, right=shifted, key=key and fold(key, 'component', i))
+        sides = dict(left=mean, right=shifted, key=fold(key, 'component', i))
         found = covariances(loss, params, data, own, **sides, **settings)
         values.append(-nbeta * found.covariance[0].values.reshape(shape))
         errors.append(nbeta * found.stderr[0].values.reshape(shape))
