@@ -205,7 +205,7 @@ class Experiment(Protocol):
 
 # %% ../nbs/00_core.ipynb #21b99fcd
 def require(
-    ok: bool,  # whether the value is allowed
+    ok,  # whether the value is allowed
     owner: str,  # the class or function that refuses
     field: str,  # the argument's name
     value,  # what it was
@@ -244,8 +244,8 @@ def require_whole(
 
 def require_number(
     owner: str,  # the class or function that refuses
-    least: float = 0.0,  # smallest number that is allowed
-    most: float = math.inf,  # largest one
+    least: int | float = 0,  # smallest number that is allowed
+    most: int | float = math.inf,  # largest one
     **values,  # the arguments, by name
 ):
     "Refuse what is not a finite number in a range"
