@@ -65,7 +65,7 @@ def as_items(
 class ItemSet:
     "Items by class and exemplar, on the device"
 
-    items: jax.Array  # [classes, exemplars, …] as `as_items` makes them
+    items: jax.Array | np.ndarray  # [classes, exemplars, …], kept as `as_items` makes them
     names: tuple | None = None  # a string for each class; None: its number
     block: int = 1  # consecutive classes of one character, which a split must not separate
 
