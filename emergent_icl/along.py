@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
+from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from . import samplers
@@ -61,7 +62,7 @@ def _spell(value):  # what JSON holds; arrays, such as masks, by their contents
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-# %% ../nbs/52_along.ipynb #b7c0df3f
+# %% ../nbs/52_along.ipynb #5f35e79d
 _FIELDS = {'asked', 'value', 'stderr', 'verdict', 'reasons', 'per_chain', 'settings'}
 
 
@@ -100,24 +101,29 @@ class Ledger:
         require(row['asked'] == self.asked, 'over_run', 'folder', str(self.folder), rule)
         return row
 
-    def put(self, seed, step, e) -> dict:
-        "Keep an estimate"
-        reasons = [list(r) for r in e.reasons]
-        row = dict(asked=self.asked, value=e.value, stderr=e.stderr, verdict=e.verdict)
-        row |= dict(reasons=reasons, per_chain=e.per_chain.tolist())
-        row |= dict(settings=e.settings, numbers=e.numbers)
-        if self.folder:
-            write_json(self.folder / self._name(seed, step), row)
-        return row
 
-    def localization(self):
-        "The gamma of the kept estimates, or None"
-        kept = [r for r in self.rows.values() if r and r['asked'] == self.asked]
-        found = [r['settings']['localization'] for r in kept]
-        return next((g for g in found if np.isfinite(g)), None)
+# %% ../nbs/52_along.ipynb #3f99b020
+@patch
+def put(self: Ledger, seed, step, e) -> dict:
+    "Keep an estimate"
+    reasons = [list(r) for r in e.reasons]
+    row = dict(asked=self.asked, value=e.value, stderr=e.stderr, verdict=e.verdict)
+    row |= dict(reasons=reasons, per_chain=e.per_chain.tolist())
+    row |= dict(settings=e.settings, numbers=e.numbers)
+    if self.folder:
+        write_json(self.folder / self._name(seed, step), row)
+    return row
 
 
-# %% ../nbs/52_along.ipynb #8a8089fa
+@patch
+def localization(self: Ledger):
+    "The gamma of the kept estimates, or None"
+    kept = [r for r in self.rows.values() if r and r['asked'] == self.asked]
+    found = [r['settings']['localization'] for r in kept]
+    return next((g for g in found if np.isfinite(g)), None)
+
+
+# %% ../nbs/52_along.ipynb #971d3541
 def _dataset(rows, seeds, steps, asked) -> xr.Dataset:  # rows {(seed, step): row of a `Ledger`}
     def column(f, dtype=float):
         return np.array([[f(rows[seed, step]) for step in steps] for seed in seeds], dtype)
@@ -138,6 +144,7 @@ def _dataset(rows, seeds, steps, asked) -> xr.Dataset:  # rows {(seed, step): ro
     return xr.Dataset(columns, dict(seed=seeds, step=steps), dict(settings=asked))
 
 
+# %% ../nbs/52_along.ipynb #146ce02f
 def over_run(
     loss,  # `loss(params, batch) -> [B]`
     run,  # `{(seed, step): params}`, or a run: `params(step, seed)`, `steps`
@@ -267,7 +274,7 @@ class Annealed:
         return self.down(self.arrays, self.run.params(step, seed), key)
 
 
-# %% ../nbs/52_along.ipynb #3ef188cc
+# %% ../nbs/52_along.ipynb #c2bc2cfd
 def _each_part(over, masks, folder, gamma):
     "Estimates for each mask; a localization that is not given is chosen with the first"
     found = []
@@ -280,6 +287,7 @@ def _each_part(over, masks, folder, gamma):
     return xr.concat(found, dim=xr.DataArray(list(masks), dims='part', name='part'))
 
 
+# %% ../nbs/52_along.ipynb #16962151
 def learning_coefficients(
     run,  # from `training.fit` or `runs.open`
     n: int = 4096,  # sequences, drawn once from the training source

@@ -56,7 +56,7 @@ class Calibration:
         return fig
 
 
-# %% ../nbs/47_calibration.ipynb #1e8598d8
+# %% ../nbs/47_calibration.ipynb #a06efa39
 def _panel(ax, table):  # of one temperature
     gammas = table.localization.values
     for i, gamma in enumerate(gammas):
@@ -76,6 +76,7 @@ def _panel(ax, table):  # of one temperature
     ax.legend(fontsize=7)
 
 
+# %% ../nbs/47_calibration.ipynb #7136fd50
 def calibrate(
     loss,
     params,

@@ -42,6 +42,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
 
 from emergent_icl.around import (
     Around,
@@ -59,7 +60,7 @@ from .samplers import sgld
 from .sampling import Chains, take
 
 
-# %% ../nbs/45_checks.ipynb #0a705607
+# %% ../nbs/45_checks.ipynb #b25df405
 @dataclasses.dataclass(eq=False)
 class Evidence:
     "What the checks look at, and what they write down"
@@ -109,18 +110,22 @@ class Evidence:
         steps = 300 if around.star.size < 4096 else 100
         return around.ask(descend, around.free, *examples, *spring, 0.75 / stiff, steps=steps)
 
-    def step_at(self, h):
-        "eps (nbeta h + gamma): how far a step goes for a curvature"
-        return self.step_size * (self.nbeta * max(h, 0) + self.localization)
 
-    @property
-    def total_error(self):
-        "Monte Carlo error, and the predicted bias of steps and minibatches"
-        bias, noise = (self.scale * self.numbers.get(k, 0.0) for k in ('bias', 'noise'))
-        return float(np.sqrt(self.error**2 + bias**2 + noise**2))
+# %% ../nbs/45_checks.ipynb #8e21066e
+@patch
+def step_at(self: Evidence, h):
+    "eps (nbeta h + gamma): how far a step goes for a curvature"
+    return self.step_size * (self.nbeta * max(h, 0) + self.localization)
 
 
-# %% ../nbs/45_checks.ipynb #f7fe696c
+@patch(as_prop=True)
+def total_error(self: Evidence):
+    "Monte Carlo error, and the predicted bias of steps and minibatches"
+    bias, noise = (self.scale * self.numbers.get(k, 0.0) for k in ('bias', 'noise'))
+    return float(np.sqrt(self.error**2 + bias**2 + noise**2))
+
+
+# %% ../nbs/45_checks.ipynb #d0f78270
 class Reason(NamedTuple):
     "One thing that a reader of an estimate should know"
 
@@ -157,6 +162,7 @@ class Check:
 CHECKS = {}  # {name: Check}, in the order in which they are asked
 
 
+# %% ../nbs/45_checks.ipynb #d6d70bae
 def check(caution=None, reject=None, *, remedy, name=None, **kwargs):
     "Put a function into the table, under its own name or another"
 
@@ -169,7 +175,7 @@ def check(caution=None, reject=None, *, remedy, name=None, **kwargs):
     return add
 
 
-# %% ../nbs/45_checks.ipynb #e667041b
+# %% ../nbs/45_checks.ipynb #62e8910c
 @check(remedy='give a smaller `step_size`, or none: then it is found')
 def failed(e):
     "Chains that became NaN or infinite; they are left out of the mean"
@@ -203,6 +209,7 @@ def bias(e):
     yield shift, f'finite steps alone raise the value by about {shift:.0%}'
 
 
+# %% ../nbs/45_checks.ipynb #44af6be5
 @check(0.06, 0.2, remedy='`control=True`, a larger `batch_size`, or a smaller `step_size`')
 def noise(e):
     "Relative shift that minibatch noise can cause: eps nbeta² tr C / 8 over the value"
@@ -228,7 +235,7 @@ def noise(e):
     )
 
 
-# %% ../nbs/45_checks.ipynb #0d9d269c
+# %% ../nbs/45_checks.ipynb #0505e4ce
 @check(0.05, 0.2, remedy='more `draws`, or a larger `step_size`')
 def unfinished(e):
     "Share of the value that chains from w* have not reached, on a quadratic of this spectrum"
@@ -260,6 +267,7 @@ def error(e):
     yield size, f'the standard error is {size:.0%} of the value'
 
 
+# %% ../nbs/45_checks.ipynb #5fc1bd0c
 @check(0.08, 0.25, remedy='more `draws`, or a tighter `localization`')
 def drift(e):
     "Relative change from the first to the last third of the kept draws, beyond its error"
@@ -300,7 +308,7 @@ def far(e):
         yield distance / norm, f'chains are {distance / norm:.1f} |w*| away from w*'
 
 
-# %% ../nbs/45_checks.ipynb #316c64cf
+# %% ../nbs/45_checks.ipynb #78261e60
 @check(0.9, note=0.3, remedy='compare only at equal gamma, or give a smaller `localization`')
 def sensitivity(e):
     "Relative change of the value for a factor e in gamma; near -1 gamma alone made it"
@@ -330,6 +338,7 @@ def _squares(x, value, noisy):  # [C, W - 2], whose mean is the variance of nbet
     return 2 * ratio * lagged(1) - ratio**2 * lagged(2) if ratio else lagged(1)
 
 
+# %% ../nbs/45_checks.ipynb #bb690164
 @check(remedy='the value is right at this `nbeta`; do not read it as the asymptotic one')
 def multiplicity(e):
     "Slope of the value against 1 / log nbeta, from the variance of the loss"

@@ -28,6 +28,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
 
 from emergent_icl.problems import (
     LinearLoss,
@@ -104,7 +105,7 @@ def average(
             return float(mean), float(error)
 
 
-# %% ../nbs/41_exact.ipynb #85ed97ed
+# %% ../nbs/41_exact.ipynb #316fc62c
 def _product(layers):
     return functools.reduce(lambda below, above: above @ below, layers)
 
@@ -131,6 +132,7 @@ def _draw_layer(W, l, center, target, nbeta, gamma, rng):
     return nbeta * moved.sum((1, 2)) + nbeta / 2 * (target**2).sum()
 
 
+# %% ../nbs/41_exact.ipynb #4b1b1fee
 def _move_along(W, l, size, center, gamma, rng):
     "Propose g W_l and W_(l+1) g^-1, the same function; which chains take it [chains, 1, 1]"
     chains, H = len(W[l]), W[l].shape[1]
@@ -149,6 +151,7 @@ def _move_along(W, l, size, center, gamma, rng):
     return taken
 
 
+# %% ../nbs/41_exact.ipynb #427b9bcc
 def gibbs(
     center,  # [W_1 … W_L], each [outputs, inputs]: w*
     target,  # W_0, what the product should be
@@ -179,7 +182,7 @@ def gibbs(
     return average(step, tolerance, most)
 
 
-# %% ../nbs/41_exact.ipynb #24f0d41d
+# %% ../nbs/41_exact.ipynb #a45eb8f1
 @dataclasses.dataclass(frozen=True)
 class LinearNetwork:
     "y = W_L … W_1 x with a truth of rank r"
@@ -217,31 +220,34 @@ class LinearNetwork:
             W[l], W[l + 1] = g @ W[l], W[l + 1] @ np.linalg.inv(g)
         return [np.float32(w).astype(float) for w in W]
 
-    def problem(
-        self,
-        at='balanced',  # w*: 'balanced', 'identity', 'random', and if r = 0 'zero'
-        n=1000,  # examples, even
-        noise=0.1,  # standard deviation of each output
-        strength=1.0,  # singular values of the truth
-        seed=0,
-    ):  # of data and w*: integer, or NumPy generator
-        "Regression on whitened inputs; the answer is sampled, with an error of about 0.4 %"
-        rng = np.random.default_rng(seed)
-        W = self.minima(at, strength, rng)
-        target = functools.reduce(lambda below, above: above @ below, W)
-        x = whitened(rows_of(n), self.widths[0], rng)
-        return Problem(
-            f'{self.name} at {at}',
-            self.family,
-            self.value,
-            self.multiplicity,
-            {f'W{l + 1}': jnp.asarray(w, jnp.float32) for l, w in enumerate(W)},
-            LinearLoss(len(W)),
-            regression_data(x, x @ target.T, noise, rng),
-            n,
-            self.widths[-1] * noise**2 / 2,
-            lambda nbeta, gamma, rng: gibbs(W, target, nbeta, gamma, rng),
-        )
+
+# %% ../nbs/41_exact.ipynb #77e54fd3
+@patch
+def problem(
+    self: LinearNetwork,
+    at='balanced',  # w*: 'balanced', 'identity', 'random', and if r = 0 'zero'
+    n=1000,  # examples, even
+    noise=0.1,  # standard deviation of each output
+    strength=1.0,  # singular values of the truth
+    seed=0,
+):  # of data and w*: integer, or NumPy generator
+    "Regression on whitened inputs; the answer is sampled, with an error of about 0.4 %"
+    rng = np.random.default_rng(seed)
+    W = self.minima(at, strength, rng)
+    target = functools.reduce(lambda below, above: above @ below, W)
+    x = whitened(rows_of(n), self.widths[0], rng)
+    return Problem(
+        f'{self.name} at {at}',
+        self.family,
+        self.value,
+        self.multiplicity,
+        {f'W{l + 1}': jnp.asarray(w, jnp.float32) for l, w in enumerate(W)},
+        LinearLoss(len(W)),
+        regression_data(x, x @ target.T, noise, rng),
+        n,
+        self.widths[-1] * noise**2 / 2,
+        lambda nbeta, gamma, rng: gibbs(W, target, nbeta, gamma, rng),
+    )
 
 
 # %% ../nbs/41_exact.ipynb #3ed751c7
@@ -299,7 +305,7 @@ def tanh_integrand(
     return log, energy
 
 
-# %% ../nbs/41_exact.ipynb #2f2c1f16
+# %% ../nbs/41_exact.ipynb #6d7049bb
 def _nodes(H, fine, reach, sharp):  # (points [..., H], log of the area of each)
     "A grid that is fine near zero: a line for one unit, rays in polar coordinates for two"
     if H == 1:
@@ -315,6 +321,7 @@ def _nodes(H, fine, reach, sharp):  # (points [..., H], log of the area of each)
     return points, 2 * np.log(rho) + area
 
 
+# %% ../nbs/41_exact.ipynb #6009ed5e
 def _inner_metropolis(t, gamma, a, b, smallest, rng, chains=128):
     "(t E[K], stderr): Metropolis on the inner weights, by steps of all sizes"
     H, largest = len(a), 3 / math.sqrt(gamma)
@@ -343,6 +350,7 @@ def _inner_metropolis(t, gamma, a, b, smallest, rng, chains=128):
     return average(step, 0.004, 1500)
 
 
+# %% ../nbs/41_exact.ipynb #c75fade3
 def tanh_expectation(
     t,  # inverse temperature
     gamma,  # localization
@@ -372,7 +380,7 @@ class TanhLoss:
         return 0.5 * (batch['y'][:, 0] - jnp.tanh(batch['x'] * params['a']) @ params['b']) ** 2
 
 
-# %% ../nbs/41_exact.ipynb #d1b56cc1
+# %% ../nbs/41_exact.ipynb #ba915dba
 @dataclasses.dataclass(frozen=True)
 class TanhNetwork:
     "f(x) = Σ_j b_j tanh(a_j x), truth zero"
@@ -406,38 +414,41 @@ class TanhNetwork:
         needs_gamma(gamma, self.name)
         return tanh_expectation(t, gamma, np.zeros(self.H), np.zeros(self.H), None)[0]
 
-    def problem(
-        self,
-        at='zero',  # w*: 'zero'; 'inner', all a_j = 1 and b_j = 0; 'outer', all b_j = 1 and a_j = 0
-        n=1024,  # examples, a multiple of 32: sixteen inputs, each with both signs of the noise
-        noise=0.1,  # standard deviation of y
-        seed=0,
-    ):  # of the data: integer, or NumPy generator
-        "Regression on sixteen inputs between -2 and 2, repeated"
-        if n < 32 or n % 32:
-            raise ValueError(
-                f'n={n} must be a multiple of 32: sixteen inputs, each with both signs of the noise'
-            )
-        one, none = np.ones(self.H), np.zeros(self.H)
-        a, b = pick(at, dict(zero=(none, none), inner=(one, none), outer=(none, one)))
-        x = np.resize(INPUTS, n // 2)[:, None]
 
-        def answer(nbeta, gamma, rng):
-            needs_gamma(gamma, self.name)
-            return tanh_expectation(nbeta, gamma, a, b, rng)
-
-        return Problem(
-            f'{self.name} at {at}',
-            self.family,
-            self.value,
-            self.multiplicity,
-            dict(a=jnp.asarray(a, jnp.float32), b=jnp.asarray(b, jnp.float32)),
-            TanhLoss(),
-            regression_data(x, 0 * x, noise, np.random.default_rng(seed)),
-            n,
-            noise**2 / 2,
-            answer,
+# %% ../nbs/41_exact.ipynb #47a74deb
+@patch
+def problem(  # noqa: F811
+    self: TanhNetwork,
+    at='zero',  # w*: 'zero'; 'inner', all a_j = 1 and b_j = 0; 'outer', all b_j = 1 and a_j = 0
+    n=1024,  # examples, a multiple of 32: sixteen inputs, each with both signs of the noise
+    noise=0.1,  # standard deviation of y
+    seed=0,
+):  # of the data: integer, or NumPy generator
+    "Regression on sixteen inputs between -2 and 2, repeated"
+    if n < 32 or n % 32:
+        raise ValueError(
+            f'n={n} must be a multiple of 32: sixteen inputs, each with both signs of the noise'
         )
+    one, none = np.ones(self.H), np.zeros(self.H)
+    a, b = pick(at, dict(zero=(none, none), inner=(one, none), outer=(none, one)))
+    x = np.resize(INPUTS, n // 2)[:, None]
+
+    def answer(nbeta, gamma, rng):
+        needs_gamma(gamma, self.name)
+        return tanh_expectation(nbeta, gamma, a, b, rng)
+
+    return Problem(
+        f'{self.name} at {at}',
+        self.family,
+        self.value,
+        self.multiplicity,
+        dict(a=jnp.asarray(a, jnp.float32), b=jnp.asarray(b, jnp.float32)),
+        TanhLoss(),
+        regression_data(x, 0 * x, noise, np.random.default_rng(seed)),
+        n,
+        noise**2 / 2,
+        answer,
+    )
 
 
 # %% ../nbs/41_exact.ipynb #c9c34537

@@ -17,7 +17,7 @@ from .core import fold, require
 from .sampling import Chains, check_burn_in, check_key
 
 
-# %% ../nbs/48_influence.ipynb #eadae5c0
+# %% ../nbs/48_influence.ipynb #429c1790
 def _block(out, shift):
     "Means of a block's draws [C, W, …], and of their products, per chain"
     x, y = (np.asarray(out['observed'][side], np.float64) for side in ('left', 'right'))
@@ -28,6 +28,7 @@ def _block(out, shift):
     return x.mean(1), y.mean(1), products, (x**2).mean(1), (y**2).mean(1)
 
 
+# %% ../nbs/48_influence.ipynb #3845af9a
 def covariances(
     loss,
     params,
@@ -66,6 +67,7 @@ def covariances(
     )
 
 
+# %% ../nbs/48_influence.ipynb #b0924a0c
 def _summary(sums, shift, run):  # sums [C, blocks, …]
     "Covariance, correlation and standard error over all chains and blocks"
     x, y, xy, xx, yy = sums

@@ -35,7 +35,7 @@ from .core import fold, require
 from .samplers import averaged_sgld, flatten, free_entries
 from .sampling import Chains, check_arguments, take
 
-# %% ../nbs/46_llc.ipynb #a8921c1e
+# %% ../nbs/46_llc.ipynb #c3573c4b
 COLORS = dict(trust='#0072B2', caution='#B8860B', reject='#D55E00')
 
 
@@ -75,11 +75,14 @@ class Estimate:
     def __repr__(self):
         return '\n  '.join(self._lines())
 
-    def _repr_html_(self):
-        head, *reasons, settings = map(html.escape, self._lines())
-        items = ''.join(f'<li>{r}</li>' for r in reasons)
-        head = f'<b style="color:{COLORS[self.verdict]}">{head}</b>'
-        return f'{head}<ul style="margin:0">{items}</ul><small>{settings}</small>'
+
+# %% ../nbs/46_llc.ipynb #473a85fc
+@patch
+def _repr_html_(self: Estimate):
+    head, *reasons, settings = map(html.escape, self._lines())
+    items = ''.join(f'<li>{r}</li>' for r in reasons)
+    head = f'<b style="color:{COLORS[self.verdict]}">{head}</b>'
+    return f'{head}<ul style="margin:0">{items}</ul><small>{settings}</small>'
 
 
 # %% ../nbs/46_llc.ipynb #c08c1a58
@@ -105,7 +108,7 @@ def plot(self: Estimate):  # matplotlib figure
     return fig
 
 
-# %% ../nbs/46_llc.ipynb #9e3ed002
+# %% ../nbs/46_llc.ipynb #1dbe7998
 @dataclasses.dataclass
 class Settings:
     "How an estimate is made; what was chosen here is listed in `automatic`"
@@ -140,22 +143,25 @@ class Settings:
             self.step_size = target / (self.nbeta * h_star + self.localization)
             self.automatic.append('step_size')
 
-    def describe(self, draws=0, burn_in=0) -> dict:
-        "As an estimate tells them"
-        return dict(
-            n=int(self.n),
-            nbeta=self.nbeta,
-            localization=float(self.localization or np.nan),
-            step_size=float(self.step_size or np.nan),
-            chains=self.chains,
-            draws=draws,
-            burn_in=burn_in,
-            batch_size=self.batch_size,
-            control=self.control,
-            sampler=self.sampler.__name__,
-            automatic=tuple(self.automatic),
-            gamma_from=self.gamma_from,
-        )
+
+# %% ../nbs/46_llc.ipynb #854a2298
+@patch
+def describe(self: Settings, draws=0, burn_in=0) -> dict:
+    "As an estimate tells them"
+    return dict(
+        n=int(self.n),
+        nbeta=self.nbeta,
+        localization=float(self.localization or np.nan),
+        step_size=float(self.step_size or np.nan),
+        chains=self.chains,
+        draws=draws,
+        burn_in=burn_in,
+        batch_size=self.batch_size,
+        control=self.control,
+        sampler=self.sampler.__name__,
+        automatic=tuple(self.automatic),
+        gamma_from=self.gamma_from,
+    )
 
 
 # %% ../nbs/46_llc.ipynb #23d805ba
@@ -270,7 +276,7 @@ class Walk:
         return np.isfinite(self.trace['loss']).all(1) & np.isfinite(self.trace['distance']).all(1)
 
 
-# %% ../nbs/46_llc.ipynb #0cc0829b
+# %% ../nbs/46_llc.ipynb #ffd90c22
 @patch
 def too_large(self: Walk) -> bool:
     "Whether the step was too large where the chains are; if so, the walk begins anew"
@@ -303,6 +309,7 @@ def precise(self: Walk) -> bool:
     return bool(error < a.rtol * abs(value) and settled and missing < a.rtol / 2)
 
 
+# %% ../nbs/46_llc.ipynb #fc06c41b
 @patch
 def go(self: Walk):
     "All the draws"
@@ -321,7 +328,7 @@ def go(self: Walk):
     return self
 
 
-# %% ../nbs/46_llc.ipynb #fc2ee558
+# %% ../nbs/46_llc.ipynb #6d2a615d
 def estimate(
     loss,  # `loss(params, batch) -> [B]`, mean negative log-likelihood of each example
     params,  # pytree, w*
@@ -372,7 +379,7 @@ def estimate(
     return Estimate(float(value), float(error), reasons, per_chain, trace, settings, numbers)
 
 
-# %% ../nbs/46_llc.ipynb #02dd91d5
+# %% ../nbs/46_llc.ipynb #ecc3bf40
 def curvature(around: Around, chains: int) -> float:
     "The largest curvature at w*, or 0; from several random starts where that costs little"
     star = around.star
@@ -410,6 +417,7 @@ def _above(trace, nbeta):  # [C, W] float64
     return nbeta * (trace['loss'].astype(np.float64) - trace['baseline'])
 
 
+# %% ../nbs/46_llc.ipynb #38c675db
 def _dataset(trace, nbeta):
     with np.errstate(all='ignore'):
         columns = dict(llc=_above(trace, nbeta), **trace)

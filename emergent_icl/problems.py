@@ -30,6 +30,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
 
 
 # %% ../nbs/40_problems.ipynb #732219e1
@@ -59,7 +60,7 @@ def regression_data(
     }
 
 
-# %% ../nbs/40_problems.ipynb #99d9620c
+# %% ../nbs/40_problems.ipynb #3ec67802
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Problem:
     "Something to run an estimator on, and the answer"
@@ -146,7 +147,7 @@ class LinearLoss:
         return 0.5 * ((batch['y'] - h) ** 2).sum(-1)
 
 
-# %% ../nbs/40_problems.ipynb #e80394e6
+# %% ../nbs/40_problems.ipynb #b3258f56
 @dataclasses.dataclass(frozen=True)
 class QuadraticSGLD:
     "L(w) = ½ Σ h_i (w_i - w*_i)² and full-batch SGLD on it, at any step size"
@@ -187,34 +188,37 @@ class QuadraticSGLD:
         a, s, rho = self._chain()
         return float(np.sqrt(((a * s) ** 2 / 2 * (1 + rho**2) / (1 - rho**2)).sum() / draws))
 
-    def problem(
-        self,
-        at='random',  # w*: 'random' (standard normal) or 'zero'; the answer is the same
-        n=1000,  # examples, even
-        noise=0.1,  # standard deviation of y
-        seed=0,
-    ):  # of data and w*: integer, or NumPy generator
-        "Linear regression on inputs with second moment diag(h)"
-        rng = np.random.default_rng(seed)
-        d = len(self.h)
-        w = np.float32(pick(at, dict(random=rng.normal(size=(1, d)), zero=np.zeros((1, d)))))
-        x = whitened(rows_of(n), d, rng) * np.sqrt(self.h)
 
-        def answer(nbeta, gamma, rng):
-            return quadratic_sgld(self.h, nbeta, gamma, 0.0).expectation, 0.0
+# %% ../nbs/40_problems.ipynb #aa6f7ce7
+@patch
+def problem(
+    self: QuadraticSGLD,
+    at='random',  # w*: 'random' (standard normal) or 'zero'; the answer is the same
+    n=1000,  # examples, even
+    noise=0.1,  # standard deviation of y
+    seed=0,
+):  # of data and w*: integer, or NumPy generator
+    "Linear regression on inputs with second moment diag(h)"
+    rng = np.random.default_rng(seed)
+    d = len(self.h)
+    w = np.float32(pick(at, dict(random=rng.normal(size=(1, d)), zero=np.zeros((1, d)))))
+    x = whitened(rows_of(n), d, rng) * np.sqrt(self.h)
 
-        return Problem(
-            f'{self.name} at {at}',
-            self.family,
-            self.value,
-            1,
-            dict(W1=jnp.asarray(w)),
-            LinearLoss(1),
-            regression_data(x, x @ w.T, noise, rng),
-            n,
-            noise**2 / 2,
-            answer,
-        )
+    def answer(nbeta, gamma, rng):
+        return quadratic_sgld(self.h, nbeta, gamma, 0.0).expectation, 0.0
+
+    return Problem(
+        f'{self.name} at {at}',
+        self.family,
+        self.value,
+        1,
+        dict(W1=jnp.asarray(w)),
+        LinearLoss(1),
+        regression_data(x, x @ w.T, noise, rng),
+        n,
+        noise**2 / 2,
+        answer,
+    )
 
 
 # %% ../nbs/40_problems.ipynb #eea2c1de
@@ -306,7 +310,7 @@ class MonomialLoss:
         return 0.5 * (batch['y'][:, 0] - batch['x'] @ f) ** 2
 
 
-# %% ../nbs/40_problems.ipynb #332f2bb3
+# %% ../nbs/40_problems.ipynb #be4dfe01
 @dataclasses.dataclass(frozen=True)
 class Monomials:
     "K(w) = Π w_i^(2 k_i) or Σ w_i^(2 k_i)"
@@ -346,37 +350,38 @@ class Monomials:
             needs_gamma(gamma, self.name)
         return crossing_expectation(self.ks, t, gamma, center or (0.0,) * len(self.ks), box)
 
-    def problem(
-        self,
-        at='zero',  # w*: 'zero', or 'face': only the coordinate of the largest exponent is zero
-        n=1000,  # examples, even
-        noise=0.1,  # standard deviation of y
-        seed=0,
-    ):  # of the data: integer, or NumPy generator
-        "Regression with coefficients √2 Π w_i^k_i (one input) or √2 w_i^k_i (an input each)"
-        rng = np.random.default_rng(seed)
-        d = len(self.ks)
-        face = tuple(float(i != self.ks.index(max(self.ks))) for i in range(d))
-        center = pick(
-            at, dict(zero=(0.0,) * d, face=face) if self.product else dict(zero=(0.0,) * d)
-        )
-        x = whitened(rows_of(n), 1 if self.product else d, rng)
 
-        def answer(nbeta, gamma, rng):
-            return self.lambda_at(nbeta, gamma, math.inf, center), 0.0
+# %% ../nbs/40_problems.ipynb #38e20703
+@patch
+def problem(  # noqa: F811
+    self: Monomials,
+    at='zero',  # w*: 'zero', or 'face': only the coordinate of the largest exponent is zero
+    n=1000,  # examples, even
+    noise=0.1,  # standard deviation of y
+    seed=0,
+):  # of the data: integer, or NumPy generator
+    "Regression with coefficients √2 Π w_i^k_i (one input) or √2 w_i^k_i (an input each)"
+    rng = np.random.default_rng(seed)
+    d = len(self.ks)
+    face = tuple(float(i != self.ks.index(max(self.ks))) for i in range(d))
+    center = pick(at, dict(zero=(0.0,) * d, face=face) if self.product else dict(zero=(0.0,) * d))
+    x = whitened(rows_of(n), 1 if self.product else d, rng)
 
-        return Problem(
-            f'{self.name} at {at}',
-            self.family,
-            self.value,
-            self.multiplicity,
-            dict(w=jnp.asarray(center, jnp.float32)),
-            MonomialLoss(self.ks, self.product),
-            regression_data(x, np.zeros((len(x), 1)), noise, rng),
-            n,
-            noise**2 / 2,
-            answer,
-        )
+    def answer(nbeta, gamma, rng):
+        return self.lambda_at(nbeta, gamma, math.inf, center), 0.0
+
+    return Problem(
+        f'{self.name} at {at}',
+        self.family,
+        self.value,
+        self.multiplicity,
+        dict(w=jnp.asarray(center, jnp.float32)),
+        MonomialLoss(self.ks, self.product),
+        regression_data(x, np.zeros((len(x), 1)), noise, rng),
+        n,
+        noise**2 / 2,
+        answer,
+    )
 
 
 # %% ../nbs/40_problems.ipynb #8ef49f99

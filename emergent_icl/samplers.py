@@ -88,7 +88,7 @@ def _reflect(new, star, box, memory):
     return inside, memory
 
 
-# %% ../nbs/42_samplers.ipynb #31814f8b
+# %% ../nbs/42_samplers.ipynb #37cfec86
 @pytree
 class Sampler:
     "A kind of SG-MCMC with its settings; `sgld` and the other functions below make one"
@@ -129,6 +129,7 @@ class Sampler:
         return State(unravel(new), memory)
 
 
+# %% ../nbs/42_samplers.ipynb #3ead7720
 def _ravel(tree):
     return ravel_pytree(tree)[0]
 
@@ -137,7 +138,7 @@ def _spread(m, p):
     return jnp.broadcast_to(jnp.asarray(m, p.dtype), p.shape)
 
 
-# %% ../nbs/42_samplers.ipynb #b25e11c4
+# %% ../nbs/42_samplers.ipynb #65684b7f
 def sgld(
     step_size,  # eps
     nbeta,  # n x inverse temperature, the factor of the mean loss
@@ -169,6 +170,7 @@ def rmsprop_sgld(
     return Sampler(step_size, nbeta, localization, mask, box, extra, kind='rmsprop_sgld')
 
 
+# %% ../nbs/42_samplers.ipynb #de79f181
 def sgnht(
     step_size,  # eps; one step moves sqrt(eps / 2) times the momentum
     nbeta,

@@ -217,7 +217,7 @@ def _welford(moment, z):
     return count, mean, co + jnp.outer(delta, z - mean)
 
 
-# %% ../nbs/43_sampling.ipynb #3e8ba485
+# %% ../nbs/43_sampling.ipynb #e39998a6
 def _loss_and_gradient(loss, known, flat, w, index):
     "At `w`: mean loss, the same at w*, losses, gradient; `loss(w)` gives (mean, losses)"
     if 'center_gradient' in known:
@@ -232,6 +232,7 @@ def _loss_and_gradient(loss, known, flat, w, index):
     return value, baseline, losses, g
 
 
+# %% ../nbs/43_sampling.ipynb #afac2dab
 def _draw(plan, params, data, known, free, sampler):  # a function of one chain
     flat, rebuild = flatten(params, free)
 
@@ -285,7 +286,7 @@ def advance(plan, params, data, known, free, sampler, settings, keys, states, mo
     return jax.lax.fori_loop(0, m, body, (states, moments, buffers))
 
 
-# %% ../nbs/43_sampling.ipynb #ea6f2d42
+# %% ../nbs/43_sampling.ipynb #37332f76
 class Chains:
     "Chains in progress: `run(draws)` goes on where the last call stopped"
 
