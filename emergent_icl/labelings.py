@@ -65,7 +65,10 @@ def label_places(
 ) -> Int[Array, 'n T']:
     "The label of every item"
     kind, first, copies = parse_labeling(labeling)
-    same_all = lambda values: jnp.take_along_axis(values, first_of_class(places), axis=1)
+
+    def same_all(values):
+        return jnp.take_along_axis(values, first_of_class(places), axis=1)
+
     if kind == 'original':
         return split.order[places]
     if kind == 'unfixed':
