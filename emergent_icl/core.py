@@ -398,7 +398,9 @@ def write_json(
 
 
 # %% ../nbs/00_core.ipynb #5393e073
-DATA_URL = 'https://raw.githubusercontent.com/emergent-icl/emergent-icl/main/data/'
+DATA_URL = os.environ.get(
+    'EMERGENT_ICL_DATA', 'https://raw.githubusercontent.com/emergent-icl/emergent-icl/main/data/'
+)
 
 
 def clone_folder() -> Path | None:
