@@ -41,7 +41,7 @@ from .sharding import constrain, documented, module_list, named
 
 # %% ../nbs/13_transformer.ipynb #a9280bfe
 Positions = Literal['sinusoidal', 'learned', 'rotary', 'shortformer', 'none']
-Activation = Literal['gelu', 'relu', 'silu', 'tanh']
+Activation = Literal['gelu', 'gelu_exact', 'relu', 'silu', 'tanh']
 Init = Literal['glorot', 'haiku', 'torch', 'gpt2', 'lens']
 AttentionPath = Literal['auto', 'explicit', 'xla', 'cudnn']
 ComputeDtype = Literal['float32', 'bfloat16', 'float16', 'float64']
@@ -59,10 +59,13 @@ class Shape:
     mlp_width: NonNegativeInt = 0  # F, hidden units of an MLP after each attention; 0: none
     positions: Positions = 'sinusoidal'  # how a token's place is told
     max_time: PositiveFloat = 30.0  # longest wavelength / 2 pi, in tokens (Chan et al.: 30)
+    rotary_share: Annotated[float, Interval(gt=0, le=1)] = 1.0  # of a head's width that is turned
     tied_output: bool = False  # logit: inner product with the label's embedding, / sqrt(D)
     head_layers: NonNegativeInt = 0  # ReLU layers of width D before the output (Reddy 2023: 3)
     activation: Activation = 'gelu'  # of the MLP
     layer_norm: bool = True  # before attention, MLP and output; False leaves the stream as it is
+    norm_epsilon: PositiveFloat = 1e-5  # that layer norms add to a variance
+    parallel: bool = False  # the MLP reads what attention reads (GPT-NeoX), not the sum
     attention_bias: bool = False  # on queries, keys, values and on what the heads give back
     mlp_bias: bool = True  # on both maps of the MLP
     output_bias: bool = False  # on the map to the labels
@@ -80,6 +83,12 @@ class Shape:
 
 
 # %% ../nbs/13_transformer.ipynb #2ee82c2a
+@patch(as_prop=True)
+def n_turned(self: Shape) -> int:
+    "How many numbers of each query and key rotary positions turn"
+    return round(self.rotary_share * (self.width // self.n_heads))
+
+
 @patch
 def check_shape(self: Shape):
     "Refuse choices that do not fit each other, with ValueError"
@@ -91,7 +100,15 @@ def check_shape(self: Shape):
     refuse(D % self.n_heads, 'width', f'must divide by n_heads={self.n_heads}')
     refuse(self.positions == 'sinusoidal' and D % 2, 'width', 'must be even for sinusoids')
     rotary = self.positions == 'rotary'
-    refuse(rotary and K % 2, 'width', f'gives heads of odd width {K}; rotary positions turn pairs')
+    turned = 'rotary_share' if self.rotary_share < 1 else 'width'
+    n = self.n_turned
+    refuse(
+        rotary and (n % 2 or not n),
+        turned,
+        f'turns {n} of {K} numbers; rotary positions turn pairs',
+    )
+    refuse(not rotary and self.rotary_share < 1, 'rotary_share', "needs positions='rotary'")
+    refuse(self.parallel and not self.mlp_width, 'parallel', 'needs an MLP, mlp_width')
     wide = self.attention == 'cudnn' and self.compute_dtype not in ('bfloat16', 'float16')
     refuse(wide, 'attention', f'takes 16 bits, not {self.compute_dtype}; use xla or auto')
     refuse(self.tied_output and self.output_bias, 'output_bias', 'needs tied_output=False')
@@ -118,13 +135,15 @@ def sinusoidal(
 
 
 def rotate(
-    x_BTHK: Float[Array, 'B T H K'],  # queries or keys, K even
-    turn_TK: Float[Array, 'T K'],  # sines and cosines, from `sinusoidal(T, K)`
+    x_BTHK: Float[Array, 'B T H K'],  # queries or keys
+    turn_TR: Float[Array, 'T R'],  # sines and cosines, from `sinusoidal(T, R)`, R even
 ) -> Float[Array, 'B T H K']:
-    "Turn coordinates i and i + K/2 of every token by its i-th angle (Su et al. 2021, equation 34)"
-    sin, cos = jnp.split(turn_TK[:, None].astype(x_BTHK.dtype), 2, axis=-1)
-    a, b = jnp.split(x_BTHK, 2, axis=-1)
-    return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1)
+    "Turn coordinates i and i + R/2 of every token by its i-th angle (Su et al. 2021, equation 34)"
+    R = turn_TR.shape[-1]
+    sin, cos = jnp.split(turn_TR[:, None].astype(x_BTHK.dtype), 2, axis=-1)
+    a, b = jnp.split(x_BTHK[..., :R], 2, axis=-1)
+    turned = [a * cos - b * sin, a * sin + b * cos]
+    return jnp.concatenate([*turned, x_BTHK[..., R:]], axis=-1)
 
 
 # %% ../nbs/13_transformer.ipynb #6a9e6a36
@@ -182,7 +201,7 @@ def _linear(config, rngs, n_in, n_out, axes, bias, **how):  # `how`: see `_kerne
 def _layer_norm(config, rngs):
     return nnx.LayerNorm(
         config.width,
-        epsilon=1e-5,
+        epsilon=config.norm_epsilon,
         scale_init=named(nnx.initializers.ones, 'embed'),
         bias_init=named(nnx.initializers.zeros, 'embed'),
         param_dtype=jnp.dtype(config.param_dtype),
@@ -211,8 +230,8 @@ def _queries_keys_values(layer, x_BTD, read, place_TD):
     inputs += [(x_BTD, first, 3)] if place_TD is None else [(at_BTD, first, 2), (x_BTD, 2, 3)]
     q, k, v = (part for x, first, last in inputs for part in _project(layer, x, first, last))
     if c.positions == 'rotary':
-        turn_TK = sinusoidal(T, c.width // c.n_heads, c.max_time)
-        q, k = rotate(q, turn_TK[read]), rotate(k, turn_TK)
+        turn_TR = sinusoidal(T, c.n_turned, c.max_time)
+        q, k = rotate(q, turn_TR[read]), rotate(k, turn_TR)
     return [constrain(x, 'batch', 'tokens', 'heads', 'head') for x in (q, k, v)]
 
 
@@ -301,10 +320,15 @@ class Attention(nnx.Module):
 
 
 # %% ../nbs/13_transformer.ipynb #dd2f9927
+def _activate(name, x):
+    exact = name == 'gelu_exact'
+    return jax.nn.gelu(x, approximate=False) if exact else getattr(jax.nn, name)(x)
+
+
 def _mlp(block, h_BRD, see):
     (B, R, D), F = h_BRD.shape, block.config.mlp_width
     h_BRF = block.up(h_BRD.reshape(-1, D)).reshape(B, R, F)
-    h_BRF = constrain(getattr(jax.nn, block.config.activation)(h_BRF), 'batch', 'tokens', 'mlp')
+    h_BRF = constrain(_activate(block.config.activation, h_BRF), 'batch', 'tokens', 'mlp')
     return block.down(see('mlp_hidden', h_BRF).reshape(-1, F)).reshape(B, R, D)
 
 
@@ -342,7 +366,8 @@ class Block(nnx.Module):
         found_BRD = self.attention(h_BTD, read, place_TD, tap)
         x_BRD = start_BRD + see('attention_out', _drop(self, found_BRD))
         if self.config.mlp_width:
-            h_BRD = see('mlp_in', _normalize(self, 'mlp_norm', x_BRD))
+            reads_BRD = start_BRD if self.config.parallel else x_BRD
+            h_BRD = see('mlp_in', _normalize(self, 'mlp_norm', reads_BRD))
             x_BRD = x_BRD + see('mlp_out', _drop(self, _mlp(self, h_BRD, see)))
         if self.config.double_residual:
             x_BRD = start_BRD + x_BRD
