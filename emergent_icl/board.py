@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    'VERDICTS',
     'read_results',
     'entries',
     'load_board',
@@ -17,11 +18,14 @@ __all__ = [
     'load_results',
     'arms_figure',
     'forest_plot',
+    'count_verdicts',
+    'glance',
     'packed',
 ]
 
 # %% ../nbs/84_board.ipynb #b15876d3
 import json
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -282,6 +286,45 @@ def forest_plot(board: list):  # of entries
     words = 'effect, in the direction of the claim; bars: the smallest that counts; filled: shown'
     ax.set(ylim=(len(lines) - 0.4, -0.6), xlabel=words)
     ax.spines[['top', 'right']].set_visible(False)
+    return fig
+
+
+# %% ../nbs/84_board.ipynb #26d5da40
+VERDICTS = {  # verdict: color, marker, whether filled
+    'reproduced': ('#00406B', 'o', True),
+    'reproduced in part': ('#56B4E9', 'o', True),
+    'inconclusive': ('#888888', 's', False),
+    'not reproduced': ('#888888', 'X', True),
+    'contradicted': ('#D55E00', 'X', True),
+}
+
+
+def count_verdicts(board: list) -> dict:  # of entries; {verdict: rows and item sets}
+    "How often each verdict was reached"
+    return {v: n for v in VERDICTS if (n := sum(e['verdict'] == v for e in board))}
+
+
+def glance(board: list):  # of entries
+    "The whole board as one figure: a line for each claim, a mark for each item set"
+    names = list(dict.fromkeys(e['name'] for e in board))
+    fig, ax = plt.subplots(figsize=(9, 0.8 + 0.26 * len(names)), layout='constrained')
+    for y, name in enumerate(names):
+        here = [e for e in board if e['name'] == name]
+        for x, e in enumerate(e for e in here if e['verdict']):
+            color, marker, filled = VERDICTS[e['verdict']]
+            look = dict(color=color, marker=marker, ms=7, mfc=color if filled else 'w')
+            ax.plot(0.12 * x, y, ls='', **look)
+    first = {name: next(e for e in board if e['name'] == name) for name in names}
+    said = [textwrap.shorten(f'{e["row"]}  {e["claim"]}', 96) for e in first.values()]
+    for y, words in enumerate(said):
+        ax.text(0.3, y, words, va='center', fontsize=8.5)
+    for verdict, n in count_verdicts(board).items():
+        color, marker, filled = VERDICTS[verdict]
+        look = dict(color=color, mfc=color if filled else 'w', label=f'{verdict} ({n})')
+        ax.plot([], [], marker, **look)
+    fig.legend(loc='outside upper left', ncols=5, fontsize=8, frameon=False)
+    ax.set(xlim=(-0.1, 3.4), ylim=(len(names) - 0.4, -0.6))
+    ax.axis('off')
     return fig
 
 
