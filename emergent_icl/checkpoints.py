@@ -48,7 +48,6 @@ from annotated_types import Ge, Len, Lt
 from typing_extensions import TypedDict
 
 from emergent_icl.records import (
-    Busy,  # noqa: F401
     Damaged,
     SaveError,
     Whole,

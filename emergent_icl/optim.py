@@ -33,12 +33,6 @@ from emergent_icl.core import (
     require,
     require_whole,
 )
-from emergent_icl.losses import (  # noqa: F401  (also read as `optim.query_loss`)
-    query_loss,
-    regression_loss,
-    sequence_loss,
-    token_loss,
-)
 
 
 # %% ../nbs/17_optim.ipynb #89acdc0e

@@ -316,7 +316,7 @@ def fit(
     """Train a run into a folder, or go on with it, and ask its probes on the way
 
     Raises Stopped after a signal, FloatingPointError when a loss is not finite,
-    `checkpoints.Busy` and ValueError for a folder in use or of another run.
+    `records.Busy` and ValueError for a folder in use or of another run.
     """
     return fit_together(
         [experiment],
