@@ -300,7 +300,12 @@ class RegressionConfig(RunConfig):
 # %% ../nbs/38_experiments.ipynb #443e0b93
 @lru_cache(maxsize=2)
 def tokens_of(path, vocabulary, mark):  # mark: a fingerprint of the files
-    "The tokens of a text"
+    "The tokens of a text, or those of a file of NumPy as they are"
+    if Path(path).suffix == '.npy':
+        tokens = np.load(path)
+        largest, rule = int(tokens.max()), f'must have tokens below vocabulary={vocabulary}'
+        require(largest < vocabulary, 'LanguageConfig', 'text', f'{path} with {largest}', rule)
+        return tokens
     tokenizer = corpora.train_tokenizer(corpora.read_text(path), vocabulary)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'tokens.npy'
@@ -334,7 +339,7 @@ class LanguageConfig(RunConfig):
     "Tokens, and the next one to tell (Hoogland et al. 2024; Edelman et al. 2024)"
 
     family: ClassVar[str] = 'language'
-    text: str = ''  # a path, or corpus for EMERGENT_ICL_CORPUS; empty: Markov chains
+    text: str = ''  # a path of text or of tokens (.npy), or corpus; empty: Markov chains
     vocabulary: Count = 5000  # V, tokens of the tokenizer, or symbols of the chains
     context: Count = 1024  # T, tokens to predict in a sequence
     order: Count = 1  # of the chains

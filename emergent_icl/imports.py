@@ -25,9 +25,8 @@ __all__ = [
     'save_safetensors',
 ]
 
-# %% ../nbs/19_imports.ipynb #26a5fda6
+# %% ../nbs/19_imports.ipynb #6eca23d7
 import json
-import pickle
 from dataclasses import asdict
 from pathlib import Path
 
@@ -41,7 +40,7 @@ from .encoders import RegressionEncoder, TokenEncoder
 from .formats import Reading, read
 from .transformer import Transformer, TransformerConfig
 
-# %% ../nbs/19_imports.ipynb #180dacc5
+# %% ../nbs/19_imports.ipynb #9c66345f
 KINDS = ('.safetensors', '.pt', '.pth', '.bin')
 WRAPPED = ('model', 'state_dict', 'model_state_dict')  # names that a training script keeps it under
 
@@ -51,10 +50,13 @@ def read_torch(file: Path) -> dict:
     torch = needs('torch', 'torch')
     try:
         held = torch.load(file, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a file that is damaged makes it fail in any way
         rule = 'not a file of tensors alone, and anything else could run code'
         said = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise ValueError(f'load: {file}: {rule} ({said})') from None
+    require(isinstance(held, dict), 'load', 'file', str(file), 'holds no state dict')
     inner = [held[name] for name in WRAPPED if isinstance(held.get(name), dict)]
     state = {k: v for k, v in (inner or [held])[0].items() if hasattr(v, 'detach')}
     return {name: value.detach().float().numpy() for name, value in state.items()}
@@ -73,7 +75,7 @@ def read_file(file: Path) -> tuple:  # ({name: array}, {key: text} of the header
         raise ValueError(f'load: {file}: no whole .safetensors file ({error})') from None
 
 
-# %% ../nbs/19_imports.ipynb #95b4c00f
+# %% ../nbs/19_imports.ipynb #e0a1c371
 USUAL = ('model.safetensors', 'pytorch_model.bin', 'model_final.pth')
 
 
@@ -103,7 +105,7 @@ def settings_beside(path: Path) -> dict:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
-# %% ../nbs/19_imports.ipynb #0b364f4f
+# %% ../nbs/19_imports.ipynb #16640d0f
 def split_address(source: str) -> tuple:  # ('OWNER/REPO', path in it, revision)
     "The parts of hf://OWNER/REPO/PATH@REVISION"
     address, _, revision = source.removeprefix('hf://').partition('@')
@@ -138,7 +140,7 @@ def fetch(source: str) -> Path:
     return Path(folder) / path if path else Path(folder)
 
 
-# %% ../nbs/19_imports.ipynb #94f6d219
+# %% ../nbs/19_imports.ipynb #a1fc06a4
 def encoder_of(reading: Reading, rngs):
     "What turns the batch into tokens"
     c = reading.config
@@ -165,7 +167,7 @@ def build(reading: Reading) -> Transformer:
     return nnx.merge(graph, jax.tree_util.tree_map_with_path(fill, params))
 
 
-# %% ../nbs/19_imports.ipynb #81437d44
+# %% ../nbs/19_imports.ipynb #3b46f672
 OWN = 'emergent_icl'  # key in the header of a file of ours
 
 
@@ -198,7 +200,7 @@ def load(
     return build(read_source(source, **settings))
 
 
-# %% ../nbs/19_imports.ipynb #34004f90
+# %% ../nbs/19_imports.ipynb #0d95ab8d
 CARD = """---
 library_name: emergent-icl
 tags: [in-context-learning, jax, flax]
@@ -239,7 +241,7 @@ def card_of(model, title: str, about: str) -> str:
     )
 
 
-# %% ../nbs/19_imports.ipynb #4778cb86
+# %% ../nbs/19_imports.ipynb #fa01cd47
 def save_safetensors(
     model: Transformer,  # that reads tokens, or points of a regression
     path,  # a folder, made if it is not there
