@@ -127,7 +127,7 @@ def wanted_names(names, path: str) -> list:  # names: of all files of a reposito
     return settings + (weights or [n for n in here if n.endswith(KINDS)])
 
 
-def fetch(source: str) -> Path:
+def fetch(source: str | Path) -> Path:
     "A folder or file here, brought from the hub if its name begins with hf://"
     if not str(source).startswith('hf://'):
         return Path(source).expanduser()
