@@ -65,9 +65,11 @@ def fill_model(
     arrays: dict,  # by name, as `Run.params(step, seed)` gives them
 ):  # `nnx.Module`, ready to predict
     "A model with these parameters and statistics; raises ValueError where names or shapes differ"
-    model = build(nnx.Rngs(0))
+    model = nnx.eval_shape(lambda: build(nnx.Rngs(0)))  # no number is drawn to be replaced
     model.eval()
     graph, params, stats, counters = split_model(model)
+    if jax.tree.leaves(counters):
+        counters = jax.jit(lambda: split_model(build(nnx.Rngs(0)))[3])()
     wanted = named_leaves(params) | named_leaves(stats)
     shapes, given = ({k: np.shape(v) for k, v in held.items()} for held in (wanted, arrays))
     wrong = [k for k in shapes | given if shapes.get(k) != given.get(k)]

@@ -217,16 +217,14 @@ def draw_besides(
 ) -> Int[Array, '...']:  # places
     "Draw a class for every entry of `group`, weights renormalized over those not yet drawn"
 
-    def taken(place):
-        return sum((place == other for other in drawn), jnp.zeros(group.shape, bool))
+    def draw(state):  # one draw in the program, however often it is run
+        attempt, place, wrong = state
+        place = jnp.where(wrong, split.draw(fold(key, attempt), group), place)
+        taken = (place == other for other in drawn)
+        return attempt + 1, place, sum(taken, jnp.zeros(group.shape, bool))
 
-    def again(state):
-        attempt, place = state
-        anew = split.draw(fold(key, attempt), group)
-        return attempt + 1, jnp.where(taken(place), anew, place)
-
-    first = split.draw(fold(key, 0), group)
-    return jax.lax.while_loop(lambda state: taken(state[1]).any(), again, (1, first))[1]
+    first = 0, jnp.zeros(group.shape, jnp.int32), jnp.ones(group.shape, bool)
+    return jax.lax.while_loop(lambda state: state[2].any(), draw, first)[1]
 
 
 def draw_distinct(
@@ -238,10 +236,13 @@ def draw_distinct(
 ) -> Int[Array, 'n ways']:  # places, different within a row
     "Draw different classes for each sequence"
     known = [] if besides is None else list(besides.T)
-    drawn = []
-    for way in range(ways):
-        drawn.append(draw_besides(split, fold(key, way), group, known + drawn))
-    return jnp.stack(drawn, -1)
+
+    def draw(way, drawn):
+        place = draw_besides(split, fold(key, way), group, [*known, *drawn.T])
+        return drawn.at[:, way].set(place)
+
+    none = jnp.full((len(group), ways), -1, jnp.int32)
+    return jax.lax.fori_loop(0, ways, draw, none)
 
 
 # %% ../nbs/04_splits.ipynb #e936d77a
