@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    'SAY',
     'UsageError',
     'one_line',
     'blame_the_input',
@@ -13,6 +14,8 @@ __all__ = [
     'read_words',
     'unnest',
     'make',
+    'help_rows',
+    'help_text',
     'show_help',
 ]
 
@@ -20,7 +23,12 @@ __all__ = [
 import ast
 import contextlib
 import dataclasses
+import io
+import os
+import re
+import shutil
 import tempfile
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -203,13 +211,63 @@ def make(options: Options, words: Iterable[str]):
     return options.command(**command)
 
 
+# %% ../nbs/90_arguments.ipynb #arg-help-rows
+SAY = (  # what tyro writes, and what stands there instead
+    (r' \(default: (None|False)?\)', ''),
+    (r' \(required\)', ''),
+    (r'\(default: True\)', '(on; this turns it off)'),
+    (r'\{None\}\|', ''),
+    (r'\{None,', '{'),
+    (r'\[(\S+) \[\1 \.\.\.\]\]', r'\1 …'),
+)
+
+
+def help_rows(text: str) -> list[tuple[str, str]]:  # of tyro, in lines as long as they come
+    "Name and text of each option"
+    rows = []
+    for line in text.splitlines():
+        if line.startswith('  ') and line[2:3].strip():
+            rows.append([*re.split(r'\s{2,}', line.strip(), maxsplit=1), ''][:2])
+        elif line.startswith('   ') and rows:
+            rows[-1] = [rows[-1][0], f'{rows[-1][1]} {line.strip()}'.strip()]
+    for pattern, said in SAY:
+        rows = [[re.sub(pattern, said, part) for part in row] for row in rows]
+    return [(name, text) for name, text in rows if not name.startswith('-h')]
+
+
+def help_text(program: str, about: str, rows, positional, width: int = 100) -> str:
+    "Usage, what the command does, and each option with its text beside it"
+    places = [name.upper() for name in positional]
+    names = [f'[{p}]' if row[0][0] == '[' else p for p, row in zip(places, rows)]
+    rows = [*zip(names, (text for _, text in rows)), *rows[len(names) :]]
+    lines = [' '.join(['usage:', program, *names, '[options]']), '', about.strip(), '']
+    for name, text in rows:
+        first = f'  {name}'
+        beside = len(first) < 24
+        lines += [] if beside else [first]
+        style = dict(initial_indent=f'{first if beside else "":<26}', subsequent_indent=' ' * 26)
+        lines += textwrap.wrap(text, max(width, 60), break_on_hyphens=False, **style)
+    return '\n'.join(lines)
+
+
+# %% ../nbs/90_arguments.ipynb #arg-help-show
 def show_help(options: Options, program: str):  # such as 'emergent-icl train regression'
     "Print the options with their defaults; raises SystemExit(0)"
-    shown = options.command
+    shown, width = options.command, min(shutil.get_terminal_size().columns, 100)
     if options.config is not None:
         kind = Annotated[type(options.config), tyro.conf.arg(name='')]
         default = dataclasses.field(default=options.config)
         named = [('config', kind, default)]
         shown = dataclasses.make_dataclass(shown.__name__, named, bases=(shown,), frozen=True)
-        shown.__doc__ = options.command.__doc__
-    tyro.cli(shown, args=['--help'], prog=program, config=(tyro.conf.FlagCreatePairsOff,))
+    found, before = io.StringIO(), os.environ.get('COLUMNS')
+    os.environ['COLUMNS'] = '2000'  # lines as long as they come
+    try:
+        with contextlib.redirect_stdout(found), contextlib.suppress(SystemExit):
+            tyro.cli(shown, args=['--help'], prog=program, config=(tyro.conf.FlagCreatePairsOff,))
+    finally:
+        os.environ.pop('COLUMNS')
+        os.environ |= {} if before is None else dict(COLUMNS=before)
+    about = ' '.join(options.command.__doc__.split())
+    rows = help_rows(found.getvalue())
+    print(help_text(program, about, rows, options.positional(), width))
+    raise SystemExit(0)

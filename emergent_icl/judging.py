@@ -25,7 +25,7 @@ class Claims(Command):
     """Print the claims board; or, `emergent-icl claims run NAME`, make a row of it again."""
 
     action: Positional[Literal['show', 'run']] = 'show'
-    """What to do."""
+    """What to do: show the board, or run a row."""
     name: Positional[str | None] = None
     """Of the row to run, such as burstiness; or the path of a row.yaml."""
     items: str | None = None

@@ -163,7 +163,7 @@ def _spec(axes, shape, table, mesh, owner):
         where = ' x '.join(map(repr, cut))
         rule = f'does not divide by the {n} devices of mesh axis {where}: take a multiple, '
         rule += f'another mesh, or a layout with {axes[i]}=None'
-        require(shape[i] % n == 0, owner, axes[i], shape[i], rule)
+        require(shape[i] % n == 0, owner, str(axes[i]), shape[i], rule)
         spec[i] = cut[0] if len(cut) == 1 else cut or None
     return P(*spec)
 

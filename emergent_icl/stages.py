@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from scipy import stats as distributions
 
 from .core import require
 from .trajectories import first_positive, log_time
@@ -202,6 +201,8 @@ def _spread(fits, search, k, cuts, joint, n_boot, rng):
     if draws:
         stderr = np.std([places for _, places in draws], axis=0) * (S / (S - 1)) ** 0.5
         agreement = np.mean([found == k for found, _ in draws])
+    from scipy import stats as distributions  # half a second, where it is needed
+
     student = distributions.t.ppf(0.975, max(S - 1, 1))
     wide = np.hypot(student * stderr, 0.475 * jump)
     each = np.stack([again(np.eye(S)[s])[1] for s in range(S)])

@@ -31,7 +31,6 @@ import numpy as np
 import xarray as xr
 from flax import nnx
 from jax.flatten_util import ravel_pytree
-from scipy.signal import find_peaks
 
 from .core import fold, leaf_name, pytree, require, static
 from .probes import over_run
@@ -385,6 +384,8 @@ def _cusps(v, speed2):  # [..., C] bool: where a path turns back on itself, and 
 
 
 def _vertices(curvature, cusp):  # [..., C] bool: extrema of the curvature, and no cusps
+    from scipy.signal import find_peaks  # a second to import, where it is needed
+
     vertex = np.zeros(cusp.shape, bool)
     for i in np.ndindex(cusp.shape[:-1]):
         k, turns = curvature[i], np.flatnonzero(cusp[i])
