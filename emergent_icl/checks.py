@@ -98,17 +98,24 @@ class Evidence:
     def spectra(self):  # at the chains' ends: eigenvalues and weights [ok, order]
         return self.around.spectra(self.positions)
 
-    @property
-    def harmonic(self):  # a = nbeta h and the value of a quadratic with it, [ok, order] both
-        a = self.nbeta * np.maximum(self.spectra[0], 0)
-        return a, self.spectra[1] * 0.5 * a / (a + self.localization)
-
     @cached_property
     def descent(self):  # gradient norm at w*, loss of the held examples at w*, and below it
-        around, stiff = self.around, self.nbeta * self.h_star + self.localization
-        examples, spring = (around.probe, around.held), (self.nbeta, self.localization)
-        steps = 300 if around.star.size < 4096 else 100
-        return around.ask(descend, around.free, *examples, *spring, 0.75 / stiff, steps=steps)
+        return _descent(self)
+
+
+# %% ../nbs/45_checks.ipynb #54630968
+@patch(as_prop=True)
+def harmonic(self: Evidence):
+    "a = nbeta h and the value of a quadratic with it, [ok, order] both"
+    a = self.nbeta * np.maximum(self.spectra[0], 0)
+    return a, self.spectra[1] * 0.5 * a / (a + self.localization)
+
+
+def _descent(e):
+    around, stiff = e.around, e.nbeta * e.h_star + e.localization
+    examples, spring = (around.probe, around.held), (e.nbeta, e.localization)
+    steps = 300 if around.star.size < 4096 else 100
+    return around.ask(descend, around.free, *examples, *spring, 0.75 / stiff, steps=steps)
 
 
 # %% ../nbs/45_checks.ipynb #8e21066e

@@ -15,6 +15,7 @@ __all__ = [
     'estimate',
     'curvature',
     'gather',
+    'conclude',
 ]
 
 # %% ../nbs/46_llc.ipynb #bfde1530
@@ -366,17 +367,7 @@ def estimate(
     asked.choose(h_star)
 
     walk = Walk(around, asked, mask).go()
-    evidence = gather(walk, h_star, reference_losses or {}, audit)
-    x, ok = evidence.x, evidence.ok
-    reasons = examine(evidence) if len(ok) else examine(evidence, ('failed', 'step'))
-
-    value, error = (evidence.value, evidence.total_error) if len(ok) else (np.nan, np.nan)
-    per_chain = np.full(chains, np.nan)
-    per_chain[ok] = x.mean(1)
-    settings = asked.describe(walk.total, evidence.burn_in)
-    numbers = {k: float(v) for k, v in evidence.numbers.items()}
-    trace = _dataset(walk.trace, asked.nbeta)
-    return Estimate(float(value), float(error), reasons, per_chain, trace, settings, numbers)
+    return conclude(walk, gather(walk, h_star, reference_losses or {}, audit))
 
 
 # %% ../nbs/46_llc.ipynb #ecc3bf40
@@ -415,6 +406,20 @@ def gather(walk: Walk, h_star, references, audit) -> Evidence:
 
 def _above(trace, nbeta):  # [C, W] float64
     return nbeta * (trace['loss'].astype(np.float64) - trace['baseline'])
+
+
+# %% ../nbs/46_llc.ipynb #f41c7f27
+def conclude(walk: Walk, evidence: Evidence) -> Estimate:
+    "Value, error and verdict, and what they rest on"
+    x, ok, asked = evidence.x, evidence.ok, walk.asked
+    reasons = examine(evidence) if len(ok) else examine(evidence, ('failed', 'step'))
+    value, error = (evidence.value, evidence.total_error) if len(ok) else (np.nan, np.nan)
+    per_chain = np.full(asked.chains, np.nan)
+    per_chain[ok] = x.mean(1)
+    settings = asked.describe(walk.total, evidence.burn_in)
+    numbers = {k: float(v) for k, v in evidence.numbers.items()}
+    trace = _dataset(walk.trace, asked.nbeta)
+    return Estimate(float(value), float(error), reasons, per_chain, trace, settings, numbers)
 
 
 # %% ../nbs/46_llc.ipynb #38c675db

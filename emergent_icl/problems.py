@@ -66,9 +66,7 @@ class Problem:
     "Something to run an estimator on, and the answer"
 
     name: str  # what it is, with its settings
-    family: (
-        str  # quadratic, normal_crossing, sum_of_powers, tanh_network, reduced_rank or deep_linear
-    )
+    family: str  # such as 'quadratic' or 'deep_linear'
     value: float  # lambda, the asymptotic coefficient of the whole zero set
     multiplicity: int  # of lambda
     params: dict  # w*, a true minimum; arrays in float32
@@ -83,33 +81,29 @@ class Problem:
     def nbeta(self):  # n / log n, the usual choice (Watanabe's WBIC temperature)
         return self.n / math.log(self.n)
 
-    def exact(
-        self,
-        nbeta=None,  # n x inverse temperature; `None` is n / log n
-        gamma=1.0,  # localization
-        key=None,  # JAX key or integer, for answers that are sampled; `None` is 0
-    ):  # (value, stderr); stderr is 0 where the answer is a closed form or a quadrature
-        "What a perfect sampler returns; computed once"
-        nbeta = self.nbeta if nbeta is None else float(nbeta)
-        if not (nbeta > 0 and gamma >= 0):
-            raise ValueError(
-                f'nbeta={nbeta} must be positive and gamma={gamma} must not be negative'
-            )
-        seed = (
-            [0]
-            if key is None
-            else np.atleast_1d(jax.random.key_data(key) if isinstance(key, jax.Array) else key)
-            .ravel()
-            .tolist()
-        )
-        at = (nbeta, float(gamma), *seed)
-        if at not in self.cache:
-            self.cache[at] = self.answer(nbeta, float(gamma), np.random.default_rng(seed))
-        return self.cache[at]
-
     def __repr__(self):
         known = f'lambda {self.value:.4g}, multiplicity {self.multiplicity}'
         return f'Problem({self.name}, n={self.n}, {known})'
+
+
+# %% ../nbs/40_problems.ipynb #b791c95e
+@patch
+def exact(
+    self: Problem,
+    nbeta: float | None = None,  # n x inverse temperature; `None` is n / log n
+    gamma: float = 1.0,  # localization
+    key=None,  # JAX key or integer, for answers that are sampled; `None` is 0
+) -> tuple:  # (value, stderr); stderr is 0 for a closed form or a quadrature
+    "What a perfect sampler returns; computed once"
+    nbeta, key = self.nbeta if nbeta is None else float(nbeta), 0 if key is None else key
+    if not (nbeta > 0 and gamma >= 0):
+        raise ValueError(f'nbeta={nbeta} must be positive and gamma={gamma} must not be negative')
+    words = jax.random.key_data(key) if isinstance(key, jax.Array) else key
+    seed = np.ravel(words).tolist()
+    at = (nbeta, float(gamma), *seed)
+    if at not in self.cache:
+        self.cache[at] = self.answer(nbeta, float(gamma), np.random.default_rng(seed))
+    return self.cache[at]
 
 
 # %% ../nbs/40_problems.ipynb #6f3de36d
