@@ -201,12 +201,15 @@ def match_width(
     def sized(hidden):
         return replace(config, hidden=hidden, width=hidden if config.tied_output else config.width)
 
-    def count(hidden):
-        return n_parameters(lambda: build(sized(hidden)))
+    one, two, three = (n_parameters(lambda h=h: build(sized(h))) for h in (1, 2, 3))
+    rule = f'hidden=1 has {one} parameters; take fewer layers or a smaller encoder'
+    require(one <= target, 'match_width', 'target', target, rule)
 
-    low, high, fewest = 1, 2, count(1)
-    rule = f'hidden=1 has {fewest} parameters; take fewer layers or a smaller encoder'
-    require(fewest <= target, 'match_width', 'target', target, rule)
+    def count(hidden):  # the parabola through the three: no array has this length more than twice
+        k = hidden - 1
+        return one + k * (two - one) + k * (k - 1) // 2 * (three - 2 * two + one)
+
+    low, high = 1, 2
     while count(high) <= target:
         low, high = high, 2 * high
     while high - low > 1:  # count(low) <= target < count(high)
