@@ -320,9 +320,7 @@ class Chains:
         self.plan = Plan(loss, data if opaque else None, n, batch_size, *kept)
         self.params, self.data, self.sampler = params, () if opaque else data, sampler
         self.free, self.chains, self.t = free_entries(params, mask), chains, 0
-        given = {k: getattr(sampler, k) for k in ('step_size', 'nbeta', 'localization')}
-        given = {k: jnp.asarray(v, jnp.float32) for k, v in given.items()}
-        self.settings = {k: jnp.broadcast_to(v, (chains,)) for k, v in given.items()}
+        self.settings = _by_chain(sampler, chains)
         self.keys = jax.vmap(lambda c: fold(key, 'chain', c))(jnp.arange(chains))
         flat = flatten(params, self.free)[0]
         start = jnp.broadcast_to(flat, (chains, flat.size)) if start is None else start
@@ -332,6 +330,12 @@ class Chains:
 
 
 # %% ../nbs/43_sampling.ipynb #99b4a041
+def _by_chain(sampler, chains):  # {name: [chains]}
+    given = {k: getattr(sampler, k) for k in ('step_size', 'nbeta', 'localization')}
+    given = {k: jnp.asarray(v, jnp.float32) for k, v in given.items()}
+    return {k: jnp.broadcast_to(v, (chains,)) for k, v in given.items()}
+
+
 def _check_plan(n, batch_size, control, covariance, observe, by):
     "Refuse settings of `Chains` that contradict each other"
     endless = n is None
