@@ -384,7 +384,8 @@ def from_record(
     unknown = sorted(set(record) - known - {'kind', 'data', 'prng', 'x64'})
     rule = f'not fields of {name}: the run was made with another version'
     require(not unknown, 'run', 'fields', ', '.join(unknown), rule)
-    return KINDS[name](**{k: v for k, v in record.items() if k in known})
+    plain = lambda v: tuple(v) if isinstance(v, list) else v  # noqa: E731  (JSON has no tuples)
+    return KINDS[name](**{k: plain(v) for k, v in record.items() if k in known})
 
 
 def experiment_of(
