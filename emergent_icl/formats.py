@@ -239,6 +239,7 @@ def read_neox(settings: dict, arrays: dict) -> Reading:
     return Reading('gpt_neox', shape_of(found, H, L, T, **choices), found)
 
 
+# %% ../nbs/18_formats.ipynb #2e04347f
 def neox_attention(t: Tensors, ours: str, theirs: str, H: int, D: int) -> dict:
     "Queries, keys and values of each head in turn"
     fused = t.take(f'{theirs}.query_key_value.weight').reshape(H, 3, -1, D)
@@ -362,6 +363,7 @@ def read_lens(settings: dict, arrays: dict) -> Reading:
     return Reading('lens', shape_of(found, H, L, **choices), found)
 
 
+# %% ../nbs/18_formats.ipynb #a6e4528f
 def lens_rest(settings: dict, found: dict, head: int) -> dict:  # width of a head
     "The other choices of a `HookedTransformer`"
     scale = settings.get('attn_scale') or -1
@@ -404,6 +406,7 @@ def lens_3(settings: dict, arrays: dict) -> dict:
     return old
 
 
+# %% ../nbs/18_formats.ipynb #fcae083f
 def read_lens_4(settings: dict, arrays: dict) -> Reading:
     "A bridge of TransformerLens 4, whose own models turn neighbors"
     if settings.get('architecture') == 'TransformerLensNative':
