@@ -205,6 +205,14 @@ class SweepFile(NamedTuple):
     grid: dict  # {field: values}
 
 
+def _is_plain(value, sizes=(MOST_POINTS, 100)) -> bool:  # most values at each depth
+    if not isinstance(value, (list, dict)):
+        return not isinstance(value, str) or len(value) <= 1000
+    if isinstance(value, dict) or not sizes or len(value) > sizes[0]:
+        return False
+    return all(_is_plain(part, sizes[1:]) for part in value)
+
+
 def _parameters(path, held, depth=0):  # yields (name, {'value': …} or {'values': …})
     require(isinstance(held, dict) and held, f'sweep: {path}', 'parameters', None, 'a mapping')
     for name, about in held.items():
@@ -221,6 +229,11 @@ def _parameters(path, held, depth=0):  # yields (name, {'value': …} or {'value
             raise ValueError(
                 f'sweep: {path}: parameter {name} is {brief(about)}; a grid needs `values` or'
                 ' `value`, and no distribution over a range'
+            )
+        elif not all(map(_is_plain, about.values())):
+            raise ValueError(
+                f'sweep: {path}: parameter {name} is {brief(about)}: its values must be numbers,'
+                ' words or short lists of these'
             )
         else:
             yield name.replace('-', '_'), about

@@ -121,6 +121,10 @@ def _array_meta(folder, disk):  # `disk`: bytes that there are
     if claim > 2**26 + 8 * disk:
         rule = f'claims {claim:,} bytes, but the folder holds {disk:,}'
         raise ValueError(f'metrics: {folder} {rule}')
+    try:
+        zarr.open_array(folder, mode='r')  # reads no more than this description
+    except Exception as error:  # of whatever kind: Zarr has many for what it does not know
+        raise Damaged(f'{folder}/zarr.json is damaged: {error}') from None
     return meta
 
 
@@ -218,7 +222,8 @@ def read_metrics(
     steps, data = index['steps'], {}
     metas = array_metas(root) if root.is_dir() else {}
     if lost := missing(folder, index, metas):
-        raise Damaged(f'{lost[0]} is missing, and {len(lost) - 1} more: to resume repairs the rest')
+        more = f' and {len(lost) - 1} files more' if lost[1:] else ''
+        raise Damaged(f'{lost[0]}{more} missing; to go on with the run repairs what is left')
     for name, meta in metas.items():
         if name == 'step' or not steps:
             continue

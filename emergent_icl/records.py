@@ -319,7 +319,8 @@ def agree(
     for k in {**had, **asked}:
         if had.get(k, ...) == asked.get(k, ...) or _listed(k, may_change):
             continue
-        grows = _listed(k, may_grow) and k in had and k in asked
+        both = asked.get(k), had.get(k)
+        grows = _listed(k, may_grow) and all(isinstance(v, (int, float)) for v in both)
         if not (grows and asked[k] > had[k]):
             change = f'{had.get(k, "absent")!r} in the folder, {asked.get(k, "absent")!r} asked for'
             wrong.append(f'{k}: {change}' + ', it can only grow' * grows)

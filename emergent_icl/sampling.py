@@ -48,7 +48,7 @@ def check_params(owner: str, params):  # the function that refuses, and a pytree
             _is_array(leaf),
             owner,
             f'params {name}'.strip(),
-            leaf,
+            f'a {type(leaf).__name__}',
             'every leaf must be an array. With Equinox: `arrays, rest = eqx.partition(model, '
             'eqx.is_array)`, and in the loss `model = eqx.combine(arrays, rest)`; '
             'with Flax: `nnx.split` and `nnx.merge`',
