@@ -118,7 +118,7 @@ def heed_interrupts():
 # %% ../nbs/95_cli.ipynb #22f3aa9d
 def commands() -> dict:  # {name: class}
     "All commands"
-    from emergent_icl import asking, judging
+    from emergent_icl import asking, importing, judging
     from emergent_icl import commands as made
 
     return dict(
@@ -130,6 +130,7 @@ def commands() -> dict:  # {name: class}
         eval=asking.Eval,
         llc=asking.Llc,
         claims=judging.Claims,
+        **{'import': importing.Import},
         ls=made.Ls,
         version=made.Version,
     )
