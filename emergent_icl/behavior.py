@@ -256,6 +256,7 @@ def _best_heads(row):  # of `AttentionScores`: of the head that does it most
     }
 
 
+# %% ../nbs/25_behavior.ipynb #527c528e
 _LANGUAGE = {
     'held_out': (
         'loss on sequences never trained on',

@@ -144,6 +144,7 @@ class _Others:  # activations of the models that clamps hold to; each model runs
         return has[name]
 
 
+# %% ../nbs/20_clamps.ipynb #6dcf3fa4
 class Clamped:
     "A model with some activations clamped; all else is the model's"
 

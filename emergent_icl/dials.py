@@ -138,6 +138,7 @@ def data_controls(w, split) -> dict:  # w: the module ipywidgets
     )
 
 
+# %% ../nbs/66_dials.ipynb #a2681ab7
 def data_dials(
     split,  # as for data_figure
 ):  # an ipywidgets box; `.controls` has its widgets by name

@@ -124,6 +124,7 @@ Sequences = Literal[
 SEQUENCES = get_args(Sequences)
 
 
+# %% ../nbs/38_experiments.ipynb #effd0146
 @config
 class ImagesConfig(RunConfig, Items):
     "Sequences of items and labels, and the label of the last item to tell (Chan et al. 2022)"
@@ -436,6 +437,7 @@ def remember(
     return made
 
 
+# %% ../nbs/38_experiments.ipynb #ab78c7a2
 @remember
 def loss_of(
     experiment,  # a `core.Experiment`

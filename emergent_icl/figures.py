@@ -168,6 +168,7 @@ def panel(
         ax.legend(title=some, **style)
 
 
+# %% ../nbs/61_figures.ipynb #6f3f0808
 def along_run(
     data,  # xarray Dataset: each variable by step, and maybe seed and further dimensions
     names=None,  # which variables; None: all but standard errors and those of too many lines
@@ -404,6 +405,7 @@ def landscape(
     return headline(fig, title)
 
 
+# %% ../nbs/61_figures.ipynb #e1b682aa
 def score_panel(ax, data):
     "All variables of a dataset as lines of one panel"
     lines = [
@@ -438,6 +440,7 @@ def in_words(value) -> str:  # a number in few digits, a name as it is
     return f'{value:g}' if isinstance(value, (int, float, np.number)) else str(value)
 
 
+# %% ../nbs/61_figures.ipynb #810bff1a
 def dial(
     results,  # xarray Dataset by seed, step and the dial, as `sweeps.sweep_results` gives it
     name: str | None = None,  # the dial's dimension; None: the only further one

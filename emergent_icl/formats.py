@@ -57,6 +57,7 @@ class Reading:
     dim: int = 0  # numbers in a point of linear regression; 0: it reads tokens
 
 
+# %% ../nbs/18_formats.ipynb #e7d1b6c9
 class Tensors:
     "The arrays of a file, to be taken one by one"
 
@@ -280,6 +281,7 @@ def in_halves(found: dict, turned: int):
         value[queries_and_keys] = value[queries_and_keys][..., order]
 
 
+# %% ../nbs/18_formats.ipynb #6439e3f1
 def lens_positions(settings: dict, found: dict, head: int) -> dict:  # width of a head
     "How a token's place is told, and how many places there are"
     name = 'positional_embedding_type'

@@ -213,6 +213,7 @@ def _is_plain(value, sizes=(MOST_POINTS, 100)) -> bool:  # most values at each d
     return all(_is_plain(part, sizes[1:]) for part in value)
 
 
+# %% ../nbs/72_grids.ipynb #718708f1
 def _parameters(path, held, depth=0):  # yields (name, {'value': …} or {'values': …})
     require(isinstance(held, dict) and held, f'sweep: {path}', 'parameters', None, 'a mapping')
     for name, about in held.items():

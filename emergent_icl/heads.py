@@ -231,6 +231,7 @@ class AttentionMaps(OnData):
         return out
 
 
+# %% ../nbs/21_heads.ipynb #94260355
 @pytree
 class AttentionScores(OnData):
     "What every head looks at: the scores of the table, with standard errors over sequences"

@@ -153,7 +153,11 @@ def encoder_of(reading: Reading, rngs):
 
 def build(reading: Reading) -> Transformer:
     "The model with these arrays; raises ValueError where names or shapes differ"
-    make = lambda: Transformer(reading.config, encoder_of(reading, nnx.Rngs(0)), rngs=nnx.Rngs(0))
+
+    def make():
+        rngs = nnx.Rngs(0)
+        return Transformer(reading.config, encoder_of(reading, rngs), rngs=rngs)
+
     model = nnx.eval_shape(make)
     model.eval()
     graph, params = nnx.split(model)
@@ -163,7 +167,10 @@ def build(reading: Reading) -> Transformer:
     first = wrong[0] if wrong else ''
     rule = f'{first} has shape {shapes.get(first)} here, and {given.get(first)} in the file'
     require(not wrong, reading.format, 'arrays', wrong[:3], rule)
-    fill = lambda path, leaf: jnp.asarray(reading.arrays[leaf_name(path)], leaf.dtype)
+
+    def fill(path, leaf):
+        return jnp.asarray(reading.arrays[leaf_name(path)], leaf.dtype)
+
     return nnx.merge(graph, jax.tree_util.tree_map_with_path(fill, params))
 
 

@@ -207,6 +207,7 @@ def option(default):
     return static(default=default, kw_only=True)
 
 
+# %% ../nbs/05_labelings.ipynb #9cbd381d
 @pytree
 class ImageLabels:
     "A source whose `arrange(key, n)` gives places and labels, each [n, N+1]"

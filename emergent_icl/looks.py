@@ -58,6 +58,7 @@ def answers(
     return jnp.take_along_axis(p, batch.targets[..., None], -1)[..., 0]
 
 
+# %% ../nbs/63_looks.ipynb #a4052570
 @pytree
 class Look:
     "A probe: the heads' patterns on the first sequences, and the answers to all of them"
@@ -118,6 +119,7 @@ def known_tokens(source, batch, vocabulary: int) -> dict:  # {name: [B, T]}
     return dict(uniform=np.full(batch.targets.shape, 1 / vocabulary)) | counted
 
 
+# %% ../nbs/63_looks.ipynb #514f2288
 def known_answers(experiment, source, batch, choices) -> dict:  # {name: as `answers`}
     "The answers of known predictors to a batch"
     if isinstance(batch, Batch):
@@ -170,6 +172,7 @@ def plane(
     return place(flat), place, (size**2 / max((size**2).sum(), 1e-30))[:2]
 
 
+# %% ../nbs/63_looks.ipynb #a07a3fb5
 def look(
     run,  # from runs.open
     source=None,  # sequences to look at; None: what usual_source says
@@ -210,6 +213,7 @@ def look(
     return found.assign_coords(predictor=list(known)).assign_attrs(kind=kind)
 
 
+# %% ../nbs/63_looks.ipynb #3a3d7e79
 def with_truth(found, experiment, few, choices, kind):
     "The look with what is right: labels and pictures, or values"
     if kind == 'regression':

@@ -138,6 +138,7 @@ class Loop:
         return np.asarray(self.own['alive'])
 
 
+# %% ../nbs/36_loop.ipynb #53533683
 @patch
 def visit(self: Loop, step: int):
     "Write the row and the checkpoint of a step, if it has any"
@@ -238,6 +239,7 @@ def report_dead(
     raise FloatingPointError(text)
 
 
+# %% ../nbs/36_loop.ipynb #a2977880
 @patch
 def go(self: Loop) -> bool:  # whether the last step was reached
     "Train to the last step, or until told to stop"
@@ -273,6 +275,7 @@ class Trained:
         return self.merge(*jax.tree.map(lambda a: a[seed], (self.params, self.stats)))
 
 
+# %% ../nbs/36_loop.ipynb #085f3ce9
 class InMemory:
     "A keeper of rows alone"
 

@@ -63,6 +63,7 @@ def draw_labels(ax, seen, answer, example: int):
     ax.set_title('answer to the query', fontsize=9, loc='left')
 
 
+# %% ../nbs/64_moments.ipynb #48235aca
 def draw_predictions(ax, seen, answer, example: int):
     "Predictions (or probabilities of what came) by place, beside the best known predictor"
     place, lines = np.arange(1, len(answer) + 1), seen.attrs['kind'] == 'regression'
@@ -114,6 +115,7 @@ def draw_heads(ax, now):
     ax.set_title('attention: rows look at columns', fontsize=9, loc='left')
 
 
+# %% ../nbs/64_moments.ipynb #88e0ecb3
 def draw_path(ax, seen, step: int, seed: int):
     "The path of the answers, known predictors as stars, and where the run is now"
     for s in seen.seed.values:

@@ -219,6 +219,7 @@ def component_name(points, component: int, explained) -> str:
     return f'component {number}{share}'
 
 
+# %% ../nbs/62_pictures.ipynb #2f78a59d
 def trajectory(
     points,  # by step, component, and maybe seed
     centers=None,  # of the osculating circles, as the points; drawn in components 1 and 2

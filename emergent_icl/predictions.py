@@ -38,6 +38,7 @@ def _scaled(batch, scales):  # the same tasks and noise: x [B, S, K, D], y [B, S
     return x_BSKD, S[:, None] * clean_BK[:, None] + noise_BK[:, None]
 
 
+# %% ../nbs/24_predictions.ipynb #502e51e7
 @pytree
 class RegressionScores(SequenceProbe):
     "Loss, ICL scores and distances to predictors (Raventós et al. 2023; Hoogland et al. 2024)"
@@ -157,6 +158,7 @@ class NGramScores:
         return to | back
 
 
+# %% ../nbs/24_predictions.ipynb #0773b170
 def ngram_scores(
     source,  # of `TokenBatch`es, such as held-out text
     predict: Callable | NGram,  # an `NGram`, or `predict(inputs [B, T], n) -> [B, T, V]`

@@ -68,6 +68,7 @@ def name_of(probe) -> str:
     return getattr(probe, '__name__', type(probe).__name__)
 
 
+# %% ../nbs/39_probes.ipynb #9667d744
 @dataclass(frozen=True)
 class Frame:
     "Probes without their arrays"
@@ -163,6 +164,7 @@ def check_names(who: str, key: str, names: tuple, shape: tuple, values):
         require(axis not in values, who, 'axis', axis, rule)
 
 
+# %% ../nbs/39_probes.ipynb #19bab7b3
 def axis_lengths(who: str, dims: dict, shapes: dict) -> dict:  # {axis: length}
     "How long each axis is; refuses one name for two lengths"
     found = {}
@@ -308,6 +310,7 @@ def over_run(
     return xr.Dataset(values, dict(coords, seed=seeds, step=steps), about)
 
 
+# %% ../nbs/39_probes.ipynb #c5eb97e5
 def shapes_of(frame, arrays, model_of, portions, experiment):
     "Names of the values in the probes' own order, and their shapes"
     names = []

@@ -122,6 +122,7 @@ def hold(tree, like):  # like: parameters with axis names; None: every device ha
     return jax.tree.map(lambda a: constrain(a, *[None] * a.ndim), tree)
 
 
+# %% ../nbs/35_program.ipynb #e082b75a
 def make_step(
     graphdef,  # of the model in training
     experiment,  # what is trained
@@ -224,6 +225,7 @@ def check_probe(
     return row
 
 
+# %% ../nbs/35_program.ipynb #68a696bb
 def check_probes(
     probes,  # to ask while training
     model,  # its shapes
@@ -371,6 +373,7 @@ def compile(
     self.compile_probes(like)
 
 
+# %% ../nbs/35_program.ipynb #d837ccc9
 @patch
 def place(
     self: Machine,
@@ -428,6 +431,7 @@ def compile_start(self: Machine, init, places):
     self.init = jax.jit(init, out_shardings=places, compiler_options=quickly)
 
 
+# %% ../nbs/35_program.ipynb #ec745e17
 @patch
 def start(self: Machine):
     "The state before the first step, a leading axis of replicas on every array"
@@ -470,6 +474,7 @@ def look(
     return {name: np.asarray(value) for name, value in self.evaluate(given, own).items()}
 
 
+# %% ../nbs/35_program.ipynb #3d9686a8
 @patch
 def run(
     self: Machine,

@@ -61,6 +61,7 @@ def all_of(group: str, *shape: int) -> Int[Array, '...']:
     return jnp.full(shape, GROUPS.index(group))
 
 
+# %% ../nbs/06_sequences.ipynb #9f2dee02
 @pytree
 class NoSupport(ImageLabels):
     "Sequences whose context holds no item of the query's class (Chan et al. 2022)"
@@ -103,6 +104,7 @@ class NoSupport(ImageLabels):
 RANDOM = "labels assigned at random have nothing to exchange: take 'ordered'"
 
 
+# %% ../nbs/06_sequences.ipynb #3ba3b257
 @pytree
 class FewShot(ImageLabels):
     "Sequences that are a few-shot problem (`fewshot_…` of Chan et al. 2022)"
@@ -198,6 +200,7 @@ class FewShot(ImageLabels):
 NON_BURSTY = ('zipfian', 'common_uniform', 'common_no_support')
 
 
+# %% ../nbs/06_sequences.ipynb #34b4a6d4
 @pytree
 class Bursty(ImageLabels):
     "Sequences in which the query's class comes in a burst (Chan et al. 2022), with their defaults"
@@ -305,6 +308,7 @@ def burst_needs(source):
     return groups, source.context + 1 if plain else source.shots + 1 + rest
 
 
+# %% ../nbs/06_sequences.ipynb #19d8a8d7
 def check_bursty(source):
     "Refuse bursts that do not fit, and labels that rare and common classes would share"
     names = ('context', 'shots', 'ways')

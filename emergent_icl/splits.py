@@ -49,6 +49,7 @@ def alias_table(
 GROUPS = ('rare', 'common', 'zipfian', 'holdout')
 
 
+# %% ../nbs/04_splits.ipynb #fbd0a3ec
 @pytree
 class Split:
     "Classes in a fixed random order with their items, and the weights by which they are drawn"

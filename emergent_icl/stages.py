@@ -92,6 +92,7 @@ def _lines(time, y, floor):
     return cost, value, sigma * slope, sigma, w.sum()
 
 
+# %% ../nbs/51_stages.ipynb #1236fb52
 class _Fits(NamedTuple):  # of all seeds, curves and pieces
     time: np.ndarray  # [C]
     y: np.ndarray  # [S, Q, C]

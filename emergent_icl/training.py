@@ -192,6 +192,7 @@ class Job:
     keeper: OnDisk
 
 
+# %% ../nbs/37_training.ipynb #c7c86026
 def fit_together(
     experiments,  # which differ in array values only, such as the learning rate
     folders,  # one for each
@@ -232,6 +233,7 @@ def prepare(experiment, folder: Path, probes) -> Member:
     return Member(experiment, experiment.make_source(), (*experiment.make_probes(), *probes))
 
 
+# %% ../nbs/37_training.ipynb #2746f33b
 def open_writer(member: Member, folder: Path, store) -> runs.Writer:
     "The writer of a run, which refuses the folder of another one"
     experiment = member.experiment
@@ -276,6 +278,7 @@ def go_on(
         )
 
 
+# %% ../nbs/37_training.ipynb #7319fe38
 def resume(loop: Loop, step: int, templates: list, states: list):
     "Put saved states in the place of the first one; raises FloatingPointError for a dead run"
     back = [

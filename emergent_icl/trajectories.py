@@ -117,6 +117,7 @@ def _gram(blocks, fit):  # rows of each name, which are fitted, their names, G a
     return about, inside, fitted, gram / n_outputs, n_outputs
 
 
+# %% ../nbs/50_trajectories.ipynb #ceee5fc6
 def essential(
     blocks,  # {name: array}, or an iterable of such for portions; an array alone is `outputs`
     fit: str | list | None = None,  # names that the plane is fitted to; by default those with steps

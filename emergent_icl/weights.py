@@ -144,6 +144,7 @@ def _positions(model, most):
     )
 
 
+# %% ../nbs/22_weights.ipynb #89b0631e
 @pytree
 class Weights:
     "Norms, layer-norm scales, singular values and cosines of positions; without standard errors"
@@ -238,6 +239,7 @@ class Curvature(OnData):
         return _curvature(values, residual, curves[: len(values)], curves[len(values) :])
 
 
+# %% ../nbs/22_weights.ipynb #ac31af15
 def _curvature(values, residual, own_KB, trace_MB):  # the row, with its errors
     def error(x):
         return x.std(-1, ddof=1) / x.shape[-1] ** 0.5

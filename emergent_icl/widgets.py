@@ -46,6 +46,7 @@ def in_a_row(w, controls, *below):
     return w.VBox([w.HBox(list(controls), layout=row), *below], layout=layout)
 
 
+# %% ../nbs/65_widgets.ipynb #2fdaaaea
 def step_slider(
     seen,  # from looks.look
 ):  # an ipywidgets box; `.controls` has its widgets by name
