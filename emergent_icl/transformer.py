@@ -10,6 +10,7 @@ __all__ = [
     'AttentionPath',
     'ComputeDtype',
     'ParamDtype',
+    'Size',
     'Shape',
     'TransformerConfig',
     'sinusoidal',
@@ -47,16 +48,20 @@ AttentionPath = Literal['auto', 'explicit', 'xla', 'cudnn']
 ComputeDtype = Literal['float32', 'bfloat16', 'float16', 'float64']
 ParamDtype = Literal['float32', 'bfloat16', 'float64']
 
-
 # %% ../nbs/13_transformer.ipynb #4e1b23eb
+Size = Annotated[int, Interval(ge=1, le=10**6)]  # more fit on no machine
+
+
 @config
 class Shape:
     "Everything about a transformer but the size of its data"
 
-    n_layers: PositiveInt = 2  # L; two are the fewest that can hold an induction head
-    width: PositiveInt = 64  # D, of the residual stream (both papers: 64)
+    n_layers: Size = 2  # L; two are the fewest that can hold an induction head
+    width: Size = 64  # D, of the residual stream (both papers: 64)
     n_heads: PositiveInt = 4  # H, each of width K = D / H
-    mlp_width: NonNegativeInt = 0  # F, hidden units of an MLP after each attention; 0: none
+    mlp_width: Annotated[int, Interval(ge=0, le=10**6)] = (
+        0  # F, hidden units of an MLP after each attention; 0: none
+    )
     positions: Positions = 'sinusoidal'  # how a token's place is told
     max_time: PositiveFloat = 30.0  # longest wavelength / 2 pi, in tokens (Chan et al.: 30)
     rotary_share: Annotated[float, Interval(gt=0, le=1)] = 1.0  # of a head's width that is turned
