@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from scipy import stats as distributions
 
 from .core import require
 from .trajectories import first_positive, log_time
@@ -92,7 +93,6 @@ def _lines(time, y, floor):
     return cost, value, sigma * slope, sigma, w.sum()
 
 
-# %% ../nbs/51_stages.ipynb #1236fb52
 class _Fits(NamedTuple):  # of all seeds, curves and pieces
     time: np.ndarray  # [C]
     y: np.ndarray  # [S, Q, C]
@@ -202,8 +202,6 @@ def _spread(fits, search, k, cuts, joint, n_boot, rng):
     if draws:
         stderr = np.std([places for _, places in draws], axis=0) * (S / (S - 1)) ** 0.5
         agreement = np.mean([found == k for found, _ in draws])
-    from scipy import stats as distributions  # half a second, where it is needed
-
     student = distributions.t.ppf(0.975, max(S - 1, 1))
     wide = np.hypot(student * stderr, 0.475 * jump)
     each = np.stack([again(np.eye(S)[s])[1] for s in range(S)])
