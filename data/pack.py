@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 HERE = Path(__file__).resolve().parent
+ENDINGS = '.json', '.npz', '.safetensors'
 PACKAGE = HERE.parent / 'emergent_icl'
 
 
@@ -68,7 +69,7 @@ def main():
         restamp()
     board = importlib.import_module('emergent_icl.board')
     write('claims.json', board.packed(HERE / 'claims'))
-    files = sorted(path for path in HERE.rglob('*') if path.suffix in ('.json', '.npz'))
+    files = sorted(path for path in HERE.rglob('*') if path.suffix in ENDINGS)
     hashes = {
         path.relative_to(HERE).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
