@@ -13,6 +13,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
 from flax import nnx
 
 from .core import pytree, require, static
@@ -72,21 +73,24 @@ class Clamp:
             )
         return mask
 
-    def apply(
-        self,
-        name: str,  # of an activation
-        value,  # the activation
-        batch,  # what the model answers
-        other: Callable,  # `other(name)`: what the model that it is held at has there
-    ):  # as `value`
-        "The activation as it is under the clamp"
-        new = dict(
-            replaced=lambda: self.to,
-            rule=lambda: self.how(value, batch),
-            scaled=lambda: self.to * value,
-            held=lambda: other(name),
-        )[self.kind]()
-        return jnp.where(self.where(name, value.shape), jnp.asarray(new, value.dtype), value)
+
+# %% ../nbs/20_clamps.ipynb #381a3907
+@patch
+def apply(
+    self: Clamp,
+    name: str,  # of an activation
+    value,  # the activation
+    batch,  # what the model answers
+    other: Callable,  # `other(name)`: what the model that it is held at has there
+):  # as `value`
+    "The activation as it is under the clamp"
+    new = dict(
+        replaced=lambda: self.to,
+        rule=lambda: self.how(value, batch),
+        scaled=lambda: self.to * value,
+        held=lambda: other(name),
+    )[self.kind]()
+    return jnp.where(self.where(name, value.shape), jnp.asarray(new, value.dtype), value)
 
 
 # %% ../nbs/20_clamps.ipynb #92ec6160

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from fastcore.basics import patch
 from jaxtyping import Array, Bool, Float, Int
 
 from . import labelings, sequences
@@ -105,18 +106,25 @@ class SequenceProbe:
         parts = jax.lax.map(part, jnp.arange(-(-self.n // self.batch)))
         return {k: v.reshape(-1, *v.shape[2:])[: self.n] for k, v in parts.items()}
 
-    def means(self, values: dict) -> dict:
-        "Means and standard errors of what `each` says"
-        rows = [mean_stderr(self.named(name), value) for name, value in values.items()]
-        return {k: v for row in rows for k, v in row.items()}
 
-    def on(self, model, batch) -> dict:
-        "Means and standard errors over sequences of one's own"
-        return self.means(self.each(model, batch))
+# %% ../nbs/23_icl.ipynb #acae54e37e7d407bbb7b55eff062a284
+@patch
+def means(self: SequenceProbe, values: dict) -> dict:
+    "Means and standard errors of what `each` says"
+    rows = [mean_stderr(self.named(name), value) for name, value in values.items()]
+    return {k: v for row in rows for k, v in row.items()}
 
-    def __call__(self, model) -> dict:
-        "Means and standard errors over the probe's own sequences"
-        return self.means(self.per_sequence(model))
+
+@patch
+def on(self: SequenceProbe, model, batch) -> dict:
+    "Means and standard errors over sequences of one's own"
+    return self.means(self.each(model, batch))
+
+
+@patch
+def __call__(self: SequenceProbe, model) -> dict:
+    "Means and standard errors over the probe's own sequences"
+    return self.means(self.per_sequence(model))
 
 
 # %% ../nbs/23_icl.ipynb #317638d1
@@ -224,57 +232,65 @@ class Published(SequenceProbe):
     interim_weight: float = static(default=0.0)  # of the context's labels in `loss`, as in training
     interim: bool = static(default=True)  # False where a token shows item and label: NaN in context
 
-    def _closed(self, batch, V):  # the labels to choose from, [B or 1, V] bool; the right ones
-        source = _inner(self.source)
-        if not isinstance(source, sequences.NoSupport):
-            return context_labels(batch.labels, V), batch.labels[:, -1:]
-        given = _shared(self.source, source.given_labels)
-        right = trained_labels(self.source, batch.classes[:, -1])
-        return jnp.zeros(V, bool).at[given].set(True)[None], right
 
-    def _origins(self, answer, V):  # {name: [B] bool}
-        training = self.source if self.training is None else self.training
+# %% ../nbs/23_icl.ipynb #8dd0d8092fe74a7c96281538738b07e2
+@patch
+def _closed(
+    self: Published, batch, V
+):  # the labels to choose from, [B or 1, V] bool; the right ones
+    source = _inner(self.source)
+    if not isinstance(source, sequences.NoSupport):
+        return context_labels(batch.labels, V), batch.labels[:, -1:]
+    given = _shared(self.source, source.given_labels)
+    right = trained_labels(self.source, batch.classes[:, -1])
+    return jnp.zeros(V, bool).at[given].set(True)[None], right
 
-        def among(group, labeling):
-            split = training.split
-            given = labelings.given_labels(split, [group], labeling, split.n_rare)
-            given = _shared(training, given)
-            return jnp.zeros(V, bool).at[given].set(True, mode='drop')[answer]
 
-        rare, common = _labelings(training)
-        fewshot = answer < getattr(_inner(self.source), 'ways', 2)
-        return dict(common=among('common', common), rare=among('rare', rare), fewshot=fewshot)
+@patch
+def _origins(self: Published, answer, V):  # {name: [B] bool}
+    training = self.source if self.training is None else self.training
 
-    def each(self, model, batch):  # with `interim` also `model(batch) -> [B, N+1, V]`
-        logits_BNV = model(batch) if self.interim else model.query(batch)[:, None]
-        B, N, V = logits_BNV.shape
-        labels, predicted, answer = (
-            batch.labels[:, -N:],
-            logits_BNV.argmax(-1),
-            logits_BNV[:, -1].argmax(-1),
-        )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits_BNV, labels)
-        in_context = (
-            (lambda x: x[:, :-1].mean(-1)) if self.interim else lambda x: jnp.full(B, jnp.nan)
-        )
-        loss_interim = in_context(losses)
-        closed_BV, right = self._closed(batch, V)
-        closed = jnp.where(closed_BV, logits_BNV[:, -1], -jnp.inf).argmax(-1)
-        origins = self._origins(answer, V)
-        support = _is_one_of(answer, batch.labels[:, :-1])
-        weighted = self.interim_weight * loss_interim if self.interim_weight else 0.0
-        row = dict(
-            loss=losses[:, -1] + weighted,
-            loss_query=losses[:, -1],
-            loss_interim=loss_interim,
-            accuracy_query=_is_one_of(answer, right),
-            accuracy_interim=in_context(predicted == labels),
-            accuracy_closed=_is_one_of(closed, right),
-            **{f'from_{k}': v for k, v in origins.items()},
-            from_support=support,
-            **{f'from_support_{k}': v & support for k, v in origins.items()},
-        )
-        return {k: v.astype(jnp.float32) for k, v in row.items()}
+    def among(group, labeling):
+        split = training.split
+        given = labelings.given_labels(split, [group], labeling, split.n_rare)
+        given = _shared(training, given)
+        return jnp.zeros(V, bool).at[given].set(True, mode='drop')[answer]
+
+    rare, common = _labelings(training)
+    fewshot = answer < getattr(_inner(self.source), 'ways', 2)
+    return dict(common=among('common', common), rare=among('rare', rare), fewshot=fewshot)
+
+
+# %% ../nbs/23_icl.ipynb #72eea5119410473aa328ad9291626812
+@patch
+def each(self: Published, model, batch):  # with `interim` also `model(batch) -> [B, N+1, V]`
+    logits_BNV = model(batch) if self.interim else model.query(batch)[:, None]
+    B, N, V = logits_BNV.shape
+    labels, predicted, answer = (
+        batch.labels[:, -N:],
+        logits_BNV.argmax(-1),
+        logits_BNV[:, -1].argmax(-1),
+    )
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits_BNV, labels)
+    in_context = (lambda x: x[:, :-1].mean(-1)) if self.interim else lambda x: jnp.full(B, jnp.nan)
+    loss_interim = in_context(losses)
+    closed_BV, right = self._closed(batch, V)
+    closed = jnp.where(closed_BV, logits_BNV[:, -1], -jnp.inf).argmax(-1)
+    origins = self._origins(answer, V)
+    support = _is_one_of(answer, batch.labels[:, :-1])
+    weighted = self.interim_weight * loss_interim if self.interim_weight else 0.0
+    row = dict(
+        loss=losses[:, -1] + weighted,
+        loss_query=losses[:, -1],
+        loss_interim=loss_interim,
+        accuracy_query=_is_one_of(answer, right),
+        accuracy_interim=in_context(predicted == labels),
+        accuracy_closed=_is_one_of(closed, right),
+        **{f'from_{k}': v for k, v in origins.items()},
+        from_support=support,
+        **{f'from_support_{k}': v & support for k, v in origins.items()},
+    )
+    return {k: v.astype(jnp.float32) for k, v in row.items()}
 
 
 # %% ../nbs/23_icl.ipynb #ecc48d86

@@ -30,6 +30,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
 from jaxtyping import Array, Int
 
 from .core import Batch, fold, pytree, require, require_number, static
@@ -242,23 +243,26 @@ class ImageLabels:
         "Every label that the classes of some groups can have"
         return given_labels(self.split, groups, labeling, self.pool)
 
-    def sample(
-        self,
-        key,  # a JAX random key
-        n: int,  # sequences
-    ) -> Batch:
-        "Draw `n` sequences"
-        many = 'an array of probabilities is many sources: sample them with jax.vmap'
-        for name, p in probabilities(self).items():
-            require(jnp.ndim(p) == 0, type(self).__name__, name, 'an array', many)
-        places, labels = self.arrange(key, n)
-        if not is_off(self.label_noise):
-            true, k = labels[:, :-1], fold(key, 'label_noise')
-            noisy = jax.random.choice(fold(k, 'label'), self.given_labels, true.shape)
-            replaced = jax.random.uniform(k, true.shape) < self.label_noise
-            labels = labels.at[:, :-1].set(jnp.where(replaced, noisy, true))
-        options = self.noise_scale, self.dtype, self.fresh_rare, self.p_copy
-        return make_batch(self.split, key, places, labels, *options)
+
+# %% ../nbs/05_labelings.ipynb #bec6bb9e
+@patch
+def sample(
+    self: ImageLabels,
+    key,  # a JAX random key
+    n: int,  # sequences
+) -> Batch:
+    "Draw `n` sequences"
+    many = 'an array of probabilities is many sources: sample them with jax.vmap'
+    for name, p in probabilities(self).items():
+        require(jnp.ndim(p) == 0, type(self).__name__, name, 'an array', many)
+    places, labels = self.arrange(key, n)
+    if not is_off(self.label_noise):
+        true, k = labels[:, :-1], fold(key, 'label_noise')
+        noisy = jax.random.choice(fold(k, 'label'), self.given_labels, true.shape)
+        replaced = jax.random.uniform(k, true.shape) < self.label_noise
+        labels = labels.at[:, :-1].set(jnp.where(replaced, noisy, true))
+    options = self.noise_scale, self.dtype, self.fresh_rare, self.p_copy
+    return make_batch(self.split, key, places, labels, *options)
 
 
 # %% ../nbs/05_labelings.ipynb #6eaf0585

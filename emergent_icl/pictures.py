@@ -219,6 +219,15 @@ def component_name(points, component: int, explained) -> str:
     return f'component {number}{share}'
 
 
+# %% ../nbs/62_pictures.ipynb #69e0733c
+def _step_scale(fig, axs, norm, three):
+    "The color of each training step, beside the views"
+    scale = [SHADES(0.05 + 0.87 * (1 - k)) for k in np.linspace(0, 1, 64)]
+    colors = plt.cm.ScalarMappable(norm, LinearSegmentedColormap.from_list('steps', scale))
+    place = dict(shrink=0.8, pad=0.1) if three else {}
+    fig.colorbar(colors, ax=axs, label='training step', **place)
+
+
 # %% ../nbs/62_pictures.ipynb #2f78a59d
 def trajectory(
     points,  # by step, component, and maybe seed
@@ -258,8 +267,5 @@ def trajectory(
         ax.tick_params(labelsize=7)
     if not three:
         tidy(*axs[0])
-    scale = [SHADES(0.05 + 0.87 * (1 - k)) for k in np.linspace(0, 1, 64)]
-    colors = plt.cm.ScalarMappable(norm, LinearSegmentedColormap.from_list('steps', scale))
-    place = dict(shrink=0.8, pad=0.1) if three else {}
-    fig.colorbar(colors, ax=axs, label='training step', **place)
+    _step_scale(fig, axs, norm, three)
     return headline(fig, title)

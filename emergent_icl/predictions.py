@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from fastcore.basics import patch
 from flax import nnx
 
 from . import regression
@@ -72,29 +73,36 @@ class RegressionScores(SequenceProbe):
             predictor=np.array(['zero', 'ridge'] + ['dmmse', 'mean'] * finite),
         )
 
-    def _predictions(self, x_BSKD, y_BSK):  # of the known predictors
-        noise, tasks = self.source.noise_variance, self._tasks
-        known = [jnp.zeros_like(y_BSK), regression.ridge(x_BSKD, y_BSK, noise)]
-        if tasks is None:
-            return known
-        best = regression.dmmse(x_BSKD, y_BSK, tasks, noise)
-        return [*known, best, (x_BSKD * tasks.mean(0)).sum(-1)]
 
-    def each(self, model, batch):  # `model(batch) -> [B, K, 1 or more]`, the prediction first
-        x_BSKD, y_BSK = _scaled(batch, self.scales)
-        B, S, K, D = x_BSKD.shape
-        tasks = jnp.repeat(batch.w, S, 0)
-        flat = regression.RegressionBatch(x_BSKD.reshape(-1, K, D), y_BSK.reshape(-1, K), tasks)
-        guess_BSK = model(flat)[..., 0].reshape(B, S, K)
-        loss_BSK = (guess_BSK - y_BSK) ** 2
-        known = self._predictions(x_BSKD, y_BSK)
-        row = dict(
-            loss=loss_BSK.mean(-1),
-            loss_by_token=loss_BSK,
-            distance=jnp.stack([((guess_BSK - other) ** 2).mean(-1) for other in known], -1),
-        )
-        icl = [loss_BSK[..., j - 1] - loss_BSK[..., i - 1] for i, j in self._spans]
-        return row | (dict(icl=jnp.stack(icl, -1)) if icl else {})
+# %% ../nbs/24_predictions.ipynb #acae54e37e7d407bbb7b55eff062a284
+@patch
+def _predictions(self: RegressionScores, x_BSKD, y_BSK):  # of the known predictors
+    noise, tasks = self.source.noise_variance, self._tasks
+    known = [jnp.zeros_like(y_BSK), regression.ridge(x_BSKD, y_BSK, noise)]
+    if tasks is None:
+        return known
+    best = regression.dmmse(x_BSKD, y_BSK, tasks, noise)
+    return [*known, best, (x_BSKD * tasks.mean(0)).sum(-1)]
+
+
+@patch
+def each(
+    self: RegressionScores, model, batch
+):  # `model(batch) -> [B, K, 1 or more]`, the prediction first
+    x_BSKD, y_BSK = _scaled(batch, self.scales)
+    B, S, K, D = x_BSKD.shape
+    tasks = jnp.repeat(batch.w, S, 0)
+    flat = regression.RegressionBatch(x_BSKD.reshape(-1, K, D), y_BSK.reshape(-1, K), tasks)
+    guess_BSK = model(flat)[..., 0].reshape(B, S, K)
+    loss_BSK = (guess_BSK - y_BSK) ** 2
+    known = self._predictions(x_BSKD, y_BSK)
+    row = dict(
+        loss=loss_BSK.mean(-1),
+        loss_by_token=loss_BSK,
+        distance=jnp.stack([((guess_BSK - other) ** 2).mean(-1) for other in known], -1),
+    )
+    icl = [loss_BSK[..., j - 1] - loss_BSK[..., i - 1] for i, j in self._spans]
+    return row | (dict(icl=jnp.stack(icl, -1)) if icl else {})
 
 
 # %% ../nbs/24_predictions.ipynb #d93d68a6

@@ -9,6 +9,7 @@ __all__ = [
     'all_of',
     'NoSupport',
     'FewShot',
+    'check_few_shot',
     'Bursty',
     'burst_groups',
     'places_and_ways',
@@ -26,6 +27,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from fastcore.basics import patch
 from jaxtyping import Array, Int
 
 from emergent_icl.labelings import (
@@ -120,22 +122,7 @@ class FewShot(ImageLabels):
     p_copy: float = probability()  # that the query's exemplar is in the context
 
     def __post_init__(self):
-        check(self, (self.classes in GROUPS, 'classes', f'one of {", ".join(GROUPS)}'))
-        require_whole('FewShot', 1, shots=self.shots, ways=self.ways)
-        require_whole('FewShot', 0, distractors=self.distractors)
-        check_options(self)
-        swaps, distinct = np.any(self.p_swap), self.distinct_ways
-        loose = not (self.grouped and self.distractors)
-        several = not swaps or (self.ways > 1 and distinct)
-        check(
-            self,
-            (loose, 'distractors', 'they belong to no group: take grouped=False'),
-            (not swaps or self.labeling != 'unfixed', 'p_swap', RANDOM),
-            (several, 'p_swap', 'needs two or more ways, and distinct_ways'),
-        )
-        copies = self.shots + 1 if distinct else self.shots * self.ways + 1
-        needed = (self.ways if distinct else 1) + self.distractors
-        check_source(self, copies, {self.classes: needed}, distinct=self.ways)
+        check_few_shot(self)
 
     @property
     def context(self) -> int:  # N
@@ -157,43 +144,72 @@ class FewShot(ImageLabels):
         "Every label that can occur"
         return self.given([self.classes], self.labeling)
 
-    def order(self, key, n):  # [n, N+1]
-        "Which of the ways comes where; numbers from `ways` on are distractors"
-        W = self.ways
-        way = jnp.broadcast_to(jnp.arange(W), (n, self.shots, W))
-        if self.grouped:
-            way = shuffle(fold(key, 'order'), way.reshape(-1, W)).reshape(n, -1)
-        else:
-            others = jnp.broadcast_to(jnp.arange(W, W + self.distractors), (n, self.distractors))
-            way = shuffle(fold(key, 'order'), jnp.concatenate([way.reshape(n, -1), others], axis=1))
-        query = jax.random.randint(fold(key, 'query'), (n, 1), 0, W)
-        return jnp.concatenate([way, query], axis=1)
 
-    def arrange(self, key, n):  # places and labels, each [n, N+1]
-        "Which classes come where, and their labels"
-        split, group, order = self.split, all_of(self.classes, n), self.order(key, n)
-        if self.distinct_ways:
-            ways = draw_distinct(split, fold(key, 'ways'), group, self.ways)
-        else:
-            ways = split.draw(fold(key, 'ways'), all_of(self.classes, n, self.ways))
-        drawn = [ways]
-        if self.distractors:
-            k = fold(key, 'distractors')
-            drawn.append(draw_distinct(split, k, group, self.distractors, ways))
-        places = jnp.take_along_axis(jnp.concatenate(drawn, axis=1), order, axis=1)
-        if self.labeling == 'unfixed':
-            return places, jnp.take_along_axis(self.random_labels(key, ways), order, axis=1)
-        named = places
-        if not is_off(self.p_swap):
-            named = exchange(places, ways, self.p_swap, fold(key, 'swap'))
-        return places, self.label(key, named, self.labeling)
+# %% ../nbs/06_sequences.ipynb #26854d24
+def check_few_shot(self):
+    "Refuse a few-shot source that cannot be sampled"
+    check(self, (self.classes in GROUPS, 'classes', f'one of {", ".join(GROUPS)}'))
+    require_whole('FewShot', 1, shots=self.shots, ways=self.ways)
+    require_whole('FewShot', 0, distractors=self.distractors)
+    check_options(self)
+    swaps, distinct = np.any(self.p_swap), self.distinct_ways
+    loose = not (self.grouped and self.distractors)
+    several = not swaps or (self.ways > 1 and distinct)
+    check(
+        self,
+        (loose, 'distractors', 'they belong to no group: take grouped=False'),
+        (not swaps or self.labeling != 'unfixed', 'p_swap', RANDOM),
+        (several, 'p_swap', 'needs two or more ways, and distinct_ways'),
+    )
+    copies = self.shots + 1 if distinct else self.shots * self.ways + 1
+    needed = (self.ways if distinct else 1) + self.distractors
+    check_source(self, copies, {self.classes: needed}, distinct=self.ways)
 
-    def random_labels(self, key, ways):  # [n, ways + distractors]
-        "A label for each way, different, and for each distractor, any"
-        n, W = ways.shape
-        of_way = draw_without_replacement(fold(key, 'labels'), jnp.zeros_like(ways), W)
-        k = fold(key, 'distractor_labels')
-        return jnp.concatenate([of_way, jax.random.randint(k, (n, self.distractors), 0, W)], axis=1)
+
+# %% ../nbs/06_sequences.ipynb #e24da79b
+@patch
+def order(self: FewShot, key, n):  # [n, N+1]
+    "Which of the ways comes where; numbers from `ways` on are distractors"
+    W = self.ways
+    way = jnp.broadcast_to(jnp.arange(W), (n, self.shots, W))
+    if self.grouped:
+        way = shuffle(fold(key, 'order'), way.reshape(-1, W)).reshape(n, -1)
+    else:
+        others = jnp.broadcast_to(jnp.arange(W, W + self.distractors), (n, self.distractors))
+        way = shuffle(fold(key, 'order'), jnp.concatenate([way.reshape(n, -1), others], axis=1))
+    query = jax.random.randint(fold(key, 'query'), (n, 1), 0, W)
+    return jnp.concatenate([way, query], axis=1)
+
+
+# %% ../nbs/06_sequences.ipynb #ea8ba7bf
+@patch
+def arrange(self: FewShot, key, n):  # places and labels, each [n, N+1]
+    "Which classes come where, and their labels"
+    split, group, order = self.split, all_of(self.classes, n), self.order(key, n)
+    if self.distinct_ways:
+        ways = draw_distinct(split, fold(key, 'ways'), group, self.ways)
+    else:
+        ways = split.draw(fold(key, 'ways'), all_of(self.classes, n, self.ways))
+    drawn = [ways]
+    if self.distractors:
+        k = fold(key, 'distractors')
+        drawn.append(draw_distinct(split, k, group, self.distractors, ways))
+    places = jnp.take_along_axis(jnp.concatenate(drawn, axis=1), order, axis=1)
+    if self.labeling == 'unfixed':
+        return places, jnp.take_along_axis(self.random_labels(key, ways), order, axis=1)
+    named = places
+    if not is_off(self.p_swap):
+        named = exchange(places, ways, self.p_swap, fold(key, 'swap'))
+    return places, self.label(key, named, self.labeling)
+
+
+@patch
+def random_labels(self: FewShot, key, ways):  # [n, ways + distractors]
+    "A label for each way, different, and for each distractor, any"
+    n, W = ways.shape
+    of_way = draw_without_replacement(fold(key, 'labels'), jnp.zeros_like(ways), W)
+    k = fold(key, 'distractor_labels')
+    return jnp.concatenate([of_way, jax.random.randint(k, (n, self.distractors), 0, W)], axis=1)
 
 
 # %% ../nbs/06_sequences.ipynb #8ca1fd7d
@@ -220,18 +236,6 @@ class Bursty(ImageLabels):
     def __post_init__(self):
         check_bursty(self)
 
-    @property
-    def labelings(self) -> tuple:  # of rare and of common classes
-        "Their names; common labels begin after the last rare one, also if rare ones are several"
-        rare, common = self.labeling_rare, self.labeling_common
-        return rare, rare if common == 'ordered' and parse_labeling(rare)[2] > 1 else common
-
-    @property
-    def given_labels(self) -> jax.Array:  # [k]
-        "Every label that can occur"
-        each = zip(('rare', 'common'), self.labelings)
-        return jnp.concatenate([self.given([group], name) for group, name in each])
-
     def places(self, key, n):  # [n, N+1]
         "Which classes come where"
         return places_and_ways(self, key, n)[0]
@@ -248,6 +252,21 @@ class Bursty(ImageLabels):
             others = self.label(key, named, common)
             labels = jnp.where(named < self.split.n_rare, labels, others)
         return places, labels
+
+
+# %% ../nbs/06_sequences.ipynb #acae54e37e7d407bbb7b55eff062a284
+@patch(as_prop=True)
+def labelings(self: Bursty) -> tuple:  # of rare and of common classes
+    "Their names; common labels begin after the last rare one, also if rare ones are several"
+    rare, common = self.labeling_rare, self.labeling_common
+    return rare, rare if common == 'ordered' and parse_labeling(rare)[2] > 1 else common
+
+
+@patch(as_prop=True)
+def given_labels(self: Bursty) -> jax.Array:  # [k]
+    "Every label that can occur"
+    each = zip(('rare', 'common'), self.labelings)
+    return jnp.concatenate([self.given([group], name) for group, name in each])
 
 
 # %% ../nbs/06_sequences.ipynb #b05afa4c

@@ -83,19 +83,24 @@ class Split:
         "The classes that training never shows"
         return self.order[self.n_train :]
 
-    @property
-    def counts(self) -> tuple:  # of the four groups
-        "How many classes each of `GROUPS` has"
-        return self.n_rare, self.n_common, self.n_train, self.n_holdout
 
-    @property
-    def starts(self) -> tuple:  # of the four groups
-        "The first place of each of `GROUPS`"
-        return 0, self.n_rare, 0, self.n_train
+# %% ../nbs/04_splits.ipynb #b26d22fe
+@patch(as_prop=True)
+def counts(self: Split) -> tuple:  # of the four groups
+    "How many classes each of `GROUPS` has"
+    return self.n_rare, self.n_common, self.n_train, self.n_holdout
 
-    def count(self, group: str) -> int:
-        "How many classes one of `GROUPS` has"
-        return self.counts[GROUPS.index(group)]
+
+@patch(as_prop=True)
+def starts(self: Split) -> tuple:  # of the four groups
+    "The first place of each of `GROUPS`"
+    return 0, self.n_rare, 0, self.n_train
+
+
+@patch
+def count(self: Split, group: str) -> int:
+    "How many classes one of `GROUPS` has"
+    return self.counts[GROUPS.index(group)]
 
 
 # %% ../nbs/04_splits.ipynb #25fb8a4e

@@ -93,6 +93,7 @@ def _lines(time, y, floor):
     return cost, value, sigma * slope, sigma, w.sum()
 
 
+# %% ../nbs/51_stages.ipynb #fe87edd6
 class _Fits(NamedTuple):  # of all seeds, curves and pieces
     time: np.ndarray  # [C]
     y: np.ndarray  # [S, Q, C]
@@ -208,6 +209,34 @@ def _spread(fits, search, k, cuts, joint, n_boot, rng):
     return np.hypot(stderr, jump / 12**0.5), wide, agreement, each
 
 
+# %% ../nbs/51_stages.ipynb #a10ff204
+def _as_dataset(fits, names, steps, seeds, criterion, cuts, places, spread):
+    "What `stages` gives, by boundary, stage, curve and seed"
+    stderr, wide, agreement, each = spread
+    edges = [0, *cuts, len(steps)]
+    pieces = [(i, j - 1) for i, j in zip(edges, edges[1:], strict=False)]
+    change = [fits.slope[:, :, i, j] * (fits.time[j] - fits.time[i]) for i, j in pieces]
+    return xr.Dataset(
+        dict(
+            step=('boundary', _step_of(steps, places)),
+            stderr=('boundary', stderr),
+            low=('boundary', _step_of(steps, places - wide)),
+            high=('boundary', _step_of(steps, places + wide)),
+            per_seed=(('seed', 'boundary'), _step_of(steps, each)),
+            change=(('seed', 'curve', 'stage'), np.stack(change, -1)),
+            criterion=('n_stages', criterion),
+            agreement=agreement,
+        ),
+        dict(
+            boundary=np.arange(1, len(cuts) + 1),
+            stage=np.arange(1, len(cuts) + 2),
+            n_stages=np.arange(1, len(criterion) + 1),
+            curve=names,
+            seed=seeds,
+        ),
+    )
+
+
 # %% ../nbs/51_stages.ipynb #a028a03c
 def stages(
     curves: xr.Dataset | xr.DataArray | dict,  # with dimensions step and, for several, seed
@@ -238,26 +267,5 @@ def stages(
     cuts = cuts(k)
     places, joint = _boundaries(fits, all_seeds, cuts)
     rng = np.random.default_rng(seed)
-    stderr, wide, agreement, each = _spread(fits, search, k, cuts, joint, n_boot, rng)
-    edges = [0, *cuts, C]
-    pieces = [(i, j - 1) for i, j in zip(edges, edges[1:], strict=False)]
-    change = [fits.slope[:, :, i, j] * (fits.time[j] - fits.time[i]) for i, j in pieces]
-    return xr.Dataset(
-        dict(
-            step=('boundary', _step_of(steps, places)),
-            stderr=('boundary', stderr),
-            low=('boundary', _step_of(steps, places - wide)),
-            high=('boundary', _step_of(steps, places + wide)),
-            per_seed=(('seed', 'boundary'), _step_of(steps, each)),
-            change=(('seed', 'curve', 'stage'), np.stack(change, -1)),
-            criterion=('n_stages', criterion),
-            agreement=agreement,
-        ),
-        dict(
-            boundary=np.arange(1, k),
-            stage=np.arange(1, k + 1),
-            n_stages=np.arange(1, most + 1),
-            curve=names,
-            seed=seeds,
-        ),
-    )
+    spread = _spread(fits, search, k, cuts, joint, n_boot, rng)
+    return _as_dataset(fits, names, steps, seeds, criterion, cuts, places, spread)

@@ -4,13 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    'Positions',
-    'Activation',
-    'Init',
-    'AttentionPath',
-    'ComputeDtype',
-    'ParamDtype',
-    'Size',
     'Shape',
     'TransformerConfig',
     'sinusoidal',
@@ -41,33 +34,33 @@ from .encoders import check_tied
 from .sharding import constrain, documented, module_list, named
 
 # %% ../nbs/13_transformer.ipynb #a9280bfe
-Positions = Literal['sinusoidal', 'learned', 'rotary', 'shortformer', 'none']
-Activation = Literal['gelu', 'gelu_exact', 'relu', 'silu', 'tanh']
-Init = Literal['glorot', 'haiku', 'torch', 'gpt2', 'lens']
-AttentionPath = Literal['auto', 'explicit', 'xla', 'cudnn']
-ComputeDtype = Literal['float32', 'bfloat16', 'float16', 'float64']
-ParamDtype = Literal['float32', 'bfloat16', 'float64']
+_Positions = Literal['sinusoidal', 'learned', 'rotary', 'shortformer', 'none']
+_Activation = Literal['gelu', 'gelu_exact', 'relu', 'silu', 'tanh']
+_Init = Literal['glorot', 'haiku', 'torch', 'gpt2', 'lens']
+_AttentionPath = Literal['auto', 'explicit', 'xla', 'cudnn']
+_ComputeDtype = Literal['float32', 'bfloat16', 'float16', 'float64']
+_ParamDtype = Literal['float32', 'bfloat16', 'float64']
 
 # %% ../nbs/13_transformer.ipynb #4e1b23eb
-Size = Annotated[int, Interval(ge=1, le=10**6)]  # more fit on no machine
+_Size = Annotated[int, Interval(ge=1, le=10**6)]  # more fit on no machine
 
 
 @config
 class Shape:
     "Everything about a transformer but the size of its data"
 
-    n_layers: Size = 2  # L; two are the fewest that can hold an induction head
-    width: Size = 64  # D, of the residual stream (both papers: 64)
+    n_layers: _Size = 2  # L; two are the fewest that can hold an induction head
+    width: _Size = 64  # D, of the residual stream (both papers: 64)
     n_heads: PositiveInt = 4  # H, each of width K = D / H
     mlp_width: Annotated[int, Interval(ge=0, le=10**6)] = (
         0  # F, hidden units of an MLP after each attention; 0: none
     )
-    positions: Positions = 'sinusoidal'  # how a token's place is told
+    positions: _Positions = 'sinusoidal'  # how a token's place is told
     max_time: PositiveFloat = 30.0  # longest wavelength / 2 pi, in tokens (Chan et al.: 30)
     rotary_share: Annotated[float, Interval(gt=0, le=1)] = 1.0  # of a head's width that is turned
     tied_output: bool = False  # logit: inner product with the label's embedding, / sqrt(D)
     head_layers: NonNegativeInt = 0  # ReLU layers of width D before the output (Reddy 2023: 3)
-    activation: Activation = 'gelu'  # of the MLP
+    activation: _Activation = 'gelu'  # of the MLP
     layer_norm: bool = True  # before attention, MLP and output; False leaves the stream as it is
     norm_epsilon: PositiveFloat = 1e-5  # that layer norms add to a variance
     parallel: bool = False  # the MLP reads what attention reads (GPT-NeoX), not the sum
@@ -77,10 +70,10 @@ class Shape:
     causal: bool = True  # a token attends to itself and those before; False: to all
     double_residual: bool = False  # add each block's input twice (public code of Hoogland et al.)
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0  # share dropped in training
-    init: Init = 'glorot'  # distribution of the parameters at the start
-    attention: AttentionPath = 'auto'  # which code computes it
-    compute_dtype: ComputeDtype = 'float32'  # of products and of the stream
-    param_dtype: ParamDtype = 'float32'  # of the parameters; the encoder's are its own
+    init: _Init = 'glorot'  # distribution of the parameters at the start
+    attention: _AttentionPath = 'auto'  # which code computes it
+    compute_dtype: _ComputeDtype = 'float32'  # of products and of the stream
+    param_dtype: _ParamDtype = 'float32'  # of the parameters; the encoder's are its own
     remat: bool = False  # recompute each block in the backward pass: less memory, more time
 
     def __post_init__(self):
@@ -168,10 +161,8 @@ def _kernel_init(config, in_axis=0, out_axis=1, back=False, glorot=None):
 
 
 def _uniform(fan_in):
-    bound = fan_in**-0.5
-    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(
-        key, shape, dtype, -bound, bound
-    )
+    b = fan_in**-0.5
+    return lambda k, shape, dtype=jnp.float32: jax.random.uniform(k, shape, dtype, -b, b)
 
 
 def _bias_init(config, fan_in):

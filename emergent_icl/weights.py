@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from fastcore.basics import patch
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 
@@ -208,15 +209,6 @@ class Curvature(OnData):
     vectors: int = static(default=16)  # random vectors of the trace, at least 2
     dims = dict(hessian_eigenvalues=('eigenvalue',), hessian_residual=('eigenvalue',))
 
-    def _check(self, model, n_params):
-        for field in ('compute_dtype', 'param_dtype'):
-            kind = getattr(getattr(model, 'config', None), field, 'float32')
-            rule = 'is too coarse for second derivatives; load the parameters in float32'
-            require(kind in ('float32', 'float64'), 'Curvature', field, kind, rule)
-        ok, rule = 1 <= self.top < self.order < n_params, f'must be from {self.top} to {n_params}'
-        require(ok, 'Curvature', 'order', self.order, rule + ', ends excluded')
-        require(self.vectors >= 2, 'Curvature', 'vectors', self.vectors, 'must be at least 2')
-
     def __call__(self, model):
         graph, params, rest = nnx.split(model, nnx.Param, ...)
         (flat, rebuild), batch = ravel_pytree(params), self.batch()
@@ -237,6 +229,18 @@ class Curvature(OnData):
             residual = jax.lax.map(lambda p: jnp.linalg.norm(product(p[0]) - p[1] * p[0]), pairs)
             curves = jax.lax.map(along, jnp.concatenate([found, signs]))
         return _curvature(values, residual, curves[: len(values)], curves[len(values) :])
+
+
+# %% ../nbs/22_weights.ipynb #a50c90cf
+@patch
+def _check(self: Curvature, model, n_params):
+    for field in ('compute_dtype', 'param_dtype'):
+        kind = getattr(getattr(model, 'config', None), field, 'float32')
+        rule = 'is too coarse for second derivatives; load the parameters in float32'
+        require(kind in ('float32', 'float64'), 'Curvature', field, kind, rule)
+    ok, rule = 1 <= self.top < self.order < n_params, f'must be from {self.top} to {n_params}'
+    require(ok, 'Curvature', 'order', self.order, rule + ', ends excluded')
+    require(self.vectors >= 2, 'Curvature', 'vectors', self.vectors, 'must be at least 2')
 
 
 # %% ../nbs/22_weights.ipynb #ac31af15

@@ -143,6 +143,31 @@ def in_page(text: str, title: str) -> str:
     return f'<!doctype html><html lang="en"><head>{head}{title}</head><body>{text}</body></html>'
 
 
+# %% ../nbs/65_widgets.ipynb #f5664e69
+def _sliders(dials, frames, first, sheet, columns, start, title):
+    "The HTML: a slider for each dial, and all pictures as one"
+    words = lambda v: f'{v:,}' if isinstance(v, (int, np.integer)) else str(v)  # noqa: E731
+    named = [dict(name=k, values=[*map(words, values)]) for k, values in dials.items()]
+    data = json.dumps(dict(title=title, columns=columns, dials=named, frames=frames))
+    data = data.replace('</', '<\\/')
+    root = 'dials-' + hashlib.sha256(data.encode() + sheet).hexdigest()[:10]
+    at = dict.fromkeys(dials, 0) | start
+    sliders = [
+        SLIDER.format(name=html.escape(k), last=len(v) - 1, start=at[k]) for k, v in dials.items()
+    ]
+    width, height = Image.open(io.BytesIO(first)).size
+    return BODY.format(
+        root=root,
+        width=width,
+        height=height,
+        title=html.escape(title),
+        sliders=''.join(sliders),
+        sheet=base64.b64encode(sheet).decode(),
+        data=data,
+        script=SCRIPT.replace('ROOT', json.dumps(root)),
+    )
+
+
 # %% ../nbs/65_widgets.ipynb #b2561b26
 def export_html(
     draw,  # draw(*values) -> matplotlib Figure, all of one size, for every combination of values
@@ -161,27 +186,8 @@ def export_html(
     shots = [picture(draw(*values), small=True) for values in places]
     kept = list(dict.fromkeys(shots))  # equal pictures once
     sheet, columns = one_sheet(kept)
-    words = lambda v: f'{v:,}' if isinstance(v, (int, np.integer)) else str(v)  # noqa: E731
-    named = [dict(name=k, values=[*map(words, values)]) for k, values in dials.items()]
     frames = [kept.index(shot) for shot in shots]
-    data = json.dumps(dict(title=title, columns=columns, dials=named, frames=frames))
-    data = data.replace('</', '<\\/')
-    root = 'dials-' + hashlib.sha256(data.encode() + sheet).hexdigest()[:10]
-    at = dict.fromkeys(dials, 0) | (start or {})
-    sliders = [
-        SLIDER.format(name=html.escape(k), last=len(v) - 1, start=at[k]) for k, v in dials.items()
-    ]
-    width, height = Image.open(io.BytesIO(kept[0])).size
-    text = BODY.format(
-        root=root,
-        width=width,
-        height=height,
-        title=html.escape(title),
-        sliders=''.join(sliders),
-        sheet=base64.b64encode(sheet).decode(),
-        data=data,
-        script=SCRIPT.replace('ROOT', json.dumps(root)),
-    )
+    text = _sliders(dials, frames, kept[0], sheet, columns, start or {}, title)
     rule = f'{len(text) / 1000:.0f} kB for {len(frames)} positions; give fewer values or raise it'
     require(len(text) <= 1000 * limit, 'export_html', 'limit', limit, rule)
     if path is not None:
