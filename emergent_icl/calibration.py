@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from .core import fold
 from .llc import estimate
-from .sampling import check_key
+from .samplers import check_key
 
 
 # %% ../nbs/47_calibration.ipynb #bec237be

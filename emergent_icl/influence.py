@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from scipy.cluster.vq import kmeans2
 
 from .core import fold, require
-from .sampling import Chains, check_burn_in, check_key
+from .samplers import check_key
+from .sampling import Chains, check_burn_in
 
 
 # %% ../nbs/48_influence.ipynb #429c1790
@@ -158,6 +160,27 @@ def influence(
     )
 
 
+# %% ../nbs/48_influence.ipynb #dc721ee9
+def _groups(values, errors, k):  # [components, …] both
+    "Cells [...] in `k` groups by k-means, the largest first; components count as far as heard"
+    shape = values.shape[1:]
+    cells, noise = (a.reshape(len(a), -1).T for a in (values, errors))
+    most = len(np.unique(cells, axis=0))
+    require(2 <= k <= most, 'susceptibilities', 'clusters', k, f'must be from 2 to {most}')
+    total = np.maximum(cells.var(0), 1e-30)
+    signal = np.maximum(total - (noise**2).mean(0), 0.0)  # of the variance, what is not error
+    z, rng = (cells - cells.mean(0)) * np.sqrt(signal) / total, np.random.default_rng(0)
+    found = []
+    for _ in range(16):
+        start = np.unique(z, axis=0)
+        start = start[rng.choice(len(start), k, replace=False)]
+        centers, labels = kmeans2(z, start, iter=100, minit='matrix')
+        found.append((((z - centers[labels]) ** 2).sum(), labels))
+    labels = min(found, key=lambda pair: pair[0])[1]
+    order = np.argsort(-np.bincount(labels, minlength=k))
+    return np.argsort(order)[labels].reshape(shape)
+
+
 # %% ../nbs/48_influence.ipynb #145865f7
 def susceptibilities(
     loss,  # may give [B, tokens]
@@ -167,9 +190,10 @@ def susceptibilities(
     *,
     components,  # {name: mask}, from `samplers.mask`: the part of the weights that moves
     probe=None,  # examples towards which the data are tilted, like `data`; `None`: the data
+    clusters: int | None = None,  # groups of examples or tokens, by the components they move
     key=None,  # JAX key, which must be given
     **settings,  # of `covariances`
-) -> xr.Dataset:  # `susceptibility`, `stderr` by component, example, token; `observable`
+) -> xr.Dataset:  # `susceptibility`, `stderr` by component, example, token; `observable`, `cluster`
     "Answer of each component to data tilted by a token (arXiv 2504.18274): -nbeta Cov[L, l_j - L]"
     owner, nbeta = 'susceptibilities', _one_nbeta('susceptibilities', sampler)
     rule = 'components is empty; {name: samplers.mask(params, pattern)} makes one'
@@ -179,12 +203,8 @@ def susceptibilities(
     shape = jax.eval_shape(loss, params, probe).shape
     require(len(shape) <= 2, owner, 'loss', shape, 'it must give [B] or [B, tokens]')
 
-    def mean(w):
-        return loss(w, data).mean()
-
-    def shifted(w):
-        return loss(w, probe).reshape(-1) - mean(w)
-
+    mean = lambda w: loss(w, data).mean()  # noqa: E731
+    shifted = lambda w: loss(w, probe).reshape(-1) - mean(w)  # noqa: E731
     with jax.default_matmul_precision('highest'):
         base = float(jax.jit(mean)(params))
     values, errors, means = [], [], []
@@ -198,4 +218,6 @@ def susceptibilities(
     dims = ('component', 'example', 'token')[: 1 + len(shape)]
     columns = dict(susceptibility=(dims, np.stack(values)), stderr=(dims, np.stack(errors)))
     columns |= dict(observable=('component', means))
+    if clusters:
+        columns['cluster'] = dims[1:], _groups(np.stack(values), np.stack(errors), clusters)
     return xr.Dataset(columns, dict(component=list(components)), dict(nbeta=nbeta))
