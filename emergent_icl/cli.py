@@ -118,7 +118,7 @@ def heed_interrupts():
 # %% ../nbs/97_cli.ipynb #22f3aa9d
 def commands() -> dict:  # {name: class}
     "All commands"
-    from emergent_icl import asking, importing, judging
+    from emergent_icl import asking, importing, judging, reports
     from emergent_icl import commands as made
 
     return dict(
@@ -129,6 +129,7 @@ def commands() -> dict:  # {name: class}
         compile=made.Compile,
         eval=asking.Eval,
         llc=asking.Llc,
+        report=reports.Report,
         claims=judging.Claims,
         **{'import': importing.Import},
         ls=made.Ls,

@@ -32,6 +32,7 @@ import json
 import math
 import os
 import re
+import shlex
 import statistics
 import sys
 import time
@@ -233,7 +234,8 @@ class Train(OfRecipe):
             seeds = ' '.join(f'{v:.4g}' for v in values)
             lines.append(f'{name:<{width}} {statistics.fmean(values):>11.4g}   seeds {seeds}')
         where = f'step {result["step"]:,}, {result["seconds"]} s, in {result["folder"]}'
-        return '\n'.join([*lines, f'{result["recipe"]}: {where}'])
+        report = f'emergent-icl report {shlex.quote(result["folder"])} shows it as a page'
+        return '\n'.join([*lines, f'{result["recipe"]}: {where}', report])
 
 
 # %% ../nbs/92_commands.ipynb #eac85420
@@ -296,7 +298,8 @@ class Sweep(OfRecipe):
             task = result['task']
             return f'{task} runs: {result["command"]}\nstart it with: sky jobs launch {task}'
         told = f'{len(result["points"])} runs, {result["seconds"]} s, in {result["folder"]}'
-        return f'{sweeps.sweep_table(result["points"])}\n{result["recipe"]}: {told}'
+        report = f'emergent-icl report {shlex.quote(result["folder"])} shows it as a page'
+        return f'{sweeps.sweep_table(result["points"])}\n{result["recipe"]}: {told}\n{report}'
 
 
 # %% ../nbs/92_commands.ipynb #803f68ed

@@ -9,7 +9,6 @@ __all__ = [
     'NAMES',
     'demo_fields',
     'demo_experiment',
-    'chance_levels',
     'demo_result',
     'demo_table',
     'draw_curves',
@@ -28,6 +27,7 @@ import jax
 from . import experiments, figures, images, pictures
 from .core import fold, replacing, require
 from .grids import point_name
+from .levels import chance_levels
 from .recipes import images_all_exemplars
 from .sequences import FewShot
 from .training import fit
@@ -64,16 +64,6 @@ def demo_experiment(
 
 # %% ../nbs/91_demo.ipynb #61da7806
 NAMES = 'icl_closed', 'icl_open', 'iwl'
-
-
-def chance_levels(experiment) -> dict[str, float]:  # {metric: accuracy}
-    "What guessing gives: among the labels of the context, among all, among the training classes"
-    split, source = experiment.make_split(), experiment.make_source()
-    return dict(
-        icl_closed=1 / experiment.eval_ways,
-        icl_open=1 / source.n_labels,
-        iwl=1 / split.n_train,
-    )
 
 
 def demo_result(run, experiment) -> dict:  # a finished run of `demo_experiment`

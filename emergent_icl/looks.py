@@ -12,6 +12,7 @@ __all__ = [
     'known_labels',
     'known_tokens',
     'known_answers',
+    'sequences_from',
     'usual_source',
     'drawn_items',
     'plane',
@@ -24,6 +25,7 @@ __all__ = [
 # %% ../nbs/63_looks.ipynb #9421c28d
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -126,9 +128,10 @@ def known_answers(experiment, source, batch, choices) -> dict:  # {name: as `ans
         return known_labels(batch, choices)
     if hasattr(batch, 'targets'):
         return known_tokens(source, batch, experiment.vocabulary)
-    noise = source.noise_variance
-    found = dict(zero=0 * batch.y, ridge=ridge(batch.x, batch.y, noise))
-    if source.n_tasks:
+    found, noise = dict(zero=0 * batch.y), getattr(source, 'noise_variance', None)
+    if noise is not None:
+        found['ridge'] = ridge(batch.x, batch.y, noise)
+    if getattr(source, 'n_tasks', None):
         found['dmmse'] = dmmse(batch.x, batch.y, source.tasks, noise)
     return found
 
@@ -140,6 +143,16 @@ sample_quickly = jax.jit(  # a small draw: compiling is what one waits for
     compiler_options=dict(xla_backend_optimization_level=0, xla_llvm_disable_expensive_passes=True),
 )
 SEQUENCES = 64  # whose answers span the plane
+
+
+def sequences_from(source, key):  # of any source, also one that JAX cannot take apart
+    "Sequences to look at; raises ValueError for those that are of no known kind"
+    opaque = not all(hasattr(leaf, 'dtype') for leaf in jax.tree.leaves(source))
+    batch = (source.sample if opaque else partial(sample_quickly, source))(key, SEQUENCES)
+    known = isinstance(batch, Batch) or hasattr(batch, 'y') or hasattr(batch, 'targets')
+    rule = 'can be looked at with .x and .y, with .inputs and .targets, or as a core.Batch'
+    require(known, 'look', 'batch', type(batch).__name__, rule)
+    return batch
 
 
 def usual_source(experiment):
@@ -187,7 +200,7 @@ def look(
     require(1 <= n <= SEQUENCES, 'look', 'n', n, f'from 1 to {SEQUENCES} sequences')
     experiment = experiment_of(run, experiment)
     source = usual_source(experiment) if source is None else source
-    batch = sample_quickly(source, fold(jax.random.key(seed), 'look'), SEQUENCES)
+    batch = sequences_from(source, fold(jax.random.key(seed), 'look'))
     images = isinstance(batch, Batch)
     choices = label_choices(batch.labels) if images else None
     probe = Look(batch, choices, getattr(experiment, 'clamps', ()), n, max_tokens)

@@ -110,8 +110,8 @@ SLIDER = (
 BODY = (
     '<div id="{root}" style="max-width:{width}px;font-family:sans-serif;font-size:14px;'
     'color:#222;background:#fff;padding:.5em"><div style="font-weight:bold;margin-bottom:.4em">'
-    '{title}</div>{sliders}<canvas width="{width}" height="{height}" '
-    'style="max-width:100%;height:auto" role="img"></canvas>'
+    '{title}</div>{sliders}<div style="overflow-x:auto"><canvas width="{width}" height="{height}" '
+    'style="width:100%;min-width:{least}px;height:auto" role="img"></canvas></div>'
     '<img hidden alt="" src="data:image/png;base64,{sheet}">'
     '<noscript>The sliders need JavaScript.</noscript>'
     '<script type="application/json">{data}</script><script>{script}</script></div>'
@@ -160,6 +160,7 @@ def _sliders(dials, frames, first, sheet, columns, start, title):
         root=root,
         width=width,
         height=height,
+        least=85 * width // 100,  # on a phone it scrolls, since text must be read
         title=html.escape(title),
         sliders=''.join(sliders),
         sheet=base64.b64encode(sheet).decode(),
