@@ -35,7 +35,7 @@ from . import samplers
 from .core import fold, require, require_number, require_whole, write_json
 from .experiments import experiment_of, loss_of
 from .llc import estimate
-from .sampling import check_key
+from .samplers import check_key
 
 
 # %% ../nbs/52_along.ipynb #0ce0aefb

@@ -198,6 +198,10 @@ class OfRecipe(Command):
         name = f'{self.recipe}{"-laptop" * self.laptop}{end}'
         return self.folder or Path('emergent-icl-runs', name, *agent_run())
 
+    def page(self, result: dict) -> str:
+        "How to see what was made"
+        return f'emergent-icl report {shlex.quote(result["folder"])} shows it as a page'
+
 
 # %% ../nbs/92_commands.ipynb #724c1cee
 @dataclass(frozen=True)
@@ -234,8 +238,7 @@ class Train(OfRecipe):
             seeds = ' '.join(f'{v:.4g}' for v in values)
             lines.append(f'{name:<{width}} {statistics.fmean(values):>11.4g}   seeds {seeds}')
         where = f'step {result["step"]:,}, {result["seconds"]} s, in {result["folder"]}'
-        report = f'emergent-icl report {shlex.quote(result["folder"])} shows it as a page'
-        return '\n'.join([*lines, f'{result["recipe"]}: {where}', report])
+        return '\n'.join([*lines, f'{result["recipe"]}: {where}', self.page(result)])
 
 
 # %% ../nbs/92_commands.ipynb #eac85420
@@ -298,8 +301,8 @@ class Sweep(OfRecipe):
             task = result['task']
             return f'{task} runs: {result["command"]}\nstart it with: sky jobs launch {task}'
         told = f'{len(result["points"])} runs, {result["seconds"]} s, in {result["folder"]}'
-        report = f'emergent-icl report {shlex.quote(result["folder"])} shows it as a page'
-        return f'{sweeps.sweep_table(result["points"])}\n{result["recipe"]}: {told}\n{report}'
+        table = sweeps.sweep_table(result['points'])
+        return f'{table}\n{result["recipe"]}: {told}\n{self.page(result)}'
 
 
 # %% ../nbs/92_commands.ipynb #803f68ed

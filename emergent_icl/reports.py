@@ -42,6 +42,8 @@ import numpy as np
 from tyro.conf import Positional
 
 import emergent_icl
+
+# %% ../nbs/95_reports.ipynb #6b182e1d
 from emergent_icl.pages import (
     Gap,
     Section,
