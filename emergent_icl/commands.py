@@ -198,9 +198,10 @@ class OfRecipe(Command):
         name = f'{self.recipe}{"-laptop" * self.laptop}{end}'
         return self.folder or Path('emergent-icl-runs', name, *agent_run())
 
-    def page(self, result: dict) -> str:
-        "How to see what was made"
-        return f'emergent-icl report {shlex.quote(result["folder"])} shows it as a page'
+    def end(self, result: dict, told: str) -> str:
+        "What was made, and how to see it"
+        report = f'emergent-icl report {shlex.quote(result["folder"])} shows it as a page'
+        return f'{result["recipe"]}: {told}\n{report}'
 
 
 # %% ../nbs/92_commands.ipynb #724c1cee
@@ -238,7 +239,7 @@ class Train(OfRecipe):
             seeds = ' '.join(f'{v:.4g}' for v in values)
             lines.append(f'{name:<{width}} {statistics.fmean(values):>11.4g}   seeds {seeds}')
         where = f'step {result["step"]:,}, {result["seconds"]} s, in {result["folder"]}'
-        return '\n'.join([*lines, f'{result["recipe"]}: {where}', self.page(result)])
+        return '\n'.join([*lines, self.end(result, where)])
 
 
 # %% ../nbs/92_commands.ipynb #eac85420
@@ -301,8 +302,7 @@ class Sweep(OfRecipe):
             task = result['task']
             return f'{task} runs: {result["command"]}\nstart it with: sky jobs launch {task}'
         told = f'{len(result["points"])} runs, {result["seconds"]} s, in {result["folder"]}'
-        table = sweeps.sweep_table(result['points'])
-        return f'{table}\n{result["recipe"]}: {told}\n{self.page(result)}'
+        return f'{sweeps.sweep_table(result["points"])}\n{self.end(result, told)}'
 
 
 # %% ../nbs/92_commands.ipynb #803f68ed
