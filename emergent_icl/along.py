@@ -31,7 +31,7 @@ import xarray as xr
 from fastcore.basics import patch
 from tqdm.auto import tqdm
 
-from . import samplers
+from . import hosts, samplers
 from .core import fold, require, require_number, require_whole, write_json
 from .experiments import experiment_of, loss_of
 from .llc import estimate
@@ -70,6 +70,10 @@ def _spell(value):  # what JSON holds; arrays, such as masks, by their contents
         leaf = jax.random.key_data(leaf) if is_key else leaf
         content += np.ascontiguousarray(leaf).tobytes()
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _asked(settings):  # what estimates were made with, as one text
+    return json.dumps({name: _spell(v) for name, v in settings.items()}, sort_keys=True)
 
 
 # %% ../nbs/52_along.ipynb #5f35e79d
@@ -170,25 +174,30 @@ def over_run(
     "The learning coefficient over checkpoints and seeds"
     check_key('over_run', key)
     steps, seeds, get = _chosen(run, steps, seeds)
-    named = {name: _spell(v) for name, v in dict(settings, key=key).items()}
-    ledger = Ledger(folder, json.dumps(named, sort_keys=True))
+    ledger = Ledger(folder, _asked(dict(settings, key=key)))
     rows = {(seed, step): ledger.get(seed, step) for seed in seeds for step in steps}
-    todo = [at for at, row in rows.items() if row is None]
+    todo = hosts.from_first('todo', lambda: [at for at, row in rows.items() if row is None])
     gamma = settings.get('localization')
     if gamma is None:  # that of the folder, or chosen at the last checkpoint of the first seed
-        gamma = ledger.localization()
-        todo.sort(key=lambda at: at != (seeds[0], max(steps)))
-    done = len(rows) - len(todo)
-    with tqdm(total=len(rows), initial=done, disable=not progress, desc='llc') as bar:
-        for seed, step in todo:
+        gamma = hosts.from_first('gamma', ledger.localization)
+        todo.sort(key=lambda at: tuple(at) != (seeds[0], max(steps)))
+    done, show = len(rows) - len(todo), progress and hosts.first()
+    with tqdm(total=len(rows), initial=done, disable=not show, desc='llc') as bar:
+
+        def make(seed, step):
             own = settings | dict(localization=gamma, key=fold(key, seed, step))
             e = estimate(loss, get(step, seed), data, **own)
-            if gamma is None and np.isfinite(e.settings['localization']):
-                gamma = e.settings['localization']
-            rows[seed, step] = ledger.put(seed, step, e)
             bar.update()
-            told = f'{e.value:.4g} ± {e.stderr:.2g}, {e.verdict}'
-            bar.set_postfix_str(f'seed {seed} step {step}: {told}; gamma {gamma or math.nan:.3g}')
+            told = f'seed {seed} step {step}: {e.value:.4g} ± {e.stderr:.2g}, {e.verdict}'
+            bar.set_postfix_str(told)
+            return ledger.put(seed, step, e)
+
+        while gamma is None and todo:
+            at = todo.pop(0)
+            rows[tuple(at)] = row = hosts.from_first('chosen', lambda at=at: make(*at))
+            gamma = g if np.isfinite(g := row['settings']['localization']) else None
+        for part in hosts.exchange('estimates', [(at, make(*at)) for at in hosts.share(todo)]):
+            rows |= {tuple(at): row for at, row in part}
     return _dataset(rows, seeds, steps, ledger.asked)
 
 

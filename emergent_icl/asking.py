@@ -43,9 +43,9 @@ import jax
 import numpy as np
 from tyro.conf import Positional
 
-from . import along, experiments, figures, probes, runs, tracking
+from . import along, experiments, figures, hosts, probes, runs, tracking
 from .arguments import blame_the_input, check_writable, option
-from .commands import Command, agent_run
+from .commands import Command, OnHosts, agent_run
 from .core import NonNegativeInt, PositiveInt, replacing, require
 from .grids import as_type
 
@@ -120,7 +120,7 @@ def evaluation_table(found: list[dict]) -> str:  # from `evaluation_rows`
 
 # %% ../nbs/93_asking.ipynb #157e1c2a
 @dataclass(frozen=True)
-class Eval(Command):
+class Eval(OnHosts, Command):
     """Evaluate a checkpoint of a run on freshly drawn sequences, with standard errors."""
 
     folder: Positional[str]
@@ -199,7 +199,7 @@ class Sampling(Command):
 
 # %% ../nbs/93_asking.ipynb #2ca0dc37
 @dataclass(frozen=True)
-class Llc(Sampling):
+class Llc(OnHosts, Sampling):
     """Estimate the learning coefficient, with its error and a verdict, along a run."""
 
     folder: Positional[str]
@@ -272,7 +272,8 @@ def count_aloud(asked: Llc, run, places: dict, settings: list):
     said += ' (--steps all takes every one)' * (some < there)
     said += f' x {words(seeds, "seed")} x {words(len(settings), "setting")}'
     said += f', for each of the {asked.parts}' * bool(asked.parts)
-    print(f'{said}; those that are already there are not made again', file=sys.stderr)
+    if hosts.first():
+        print(f'{said}; those that are already there are not made again', file=sys.stderr)
 
 
 # %% ../nbs/93_asking.ipynb #5ab4648f
@@ -288,7 +289,8 @@ def estimates(asked: Llc, run, places: dict, setting: dict, out: Path):
     content = json.dumps([settings, asked.seed, run.info.get('id')])
     mark = hashlib.sha256(content.encode()).hexdigest()[:12]
     label = _label(setting, asked.cool)
-    print(label, file=sys.stderr)
+    if hosts.first():
+        print(label, file=sys.stderr)
     found = along.learning_coefficients(
         run,
         key=jax.random.key(asked.seed),
@@ -349,10 +351,10 @@ def estimate_run(asked: Llc) -> dict:
     for setting in settings:
         results |= estimates(asked, run, places, setting, out)
     picture = out / '-'.join(['llc', *agent_run()])
-    if asked.plot:
+    if asked.plot and hosts.first():
         draw_llc(results, run, picture.with_name(f'{picture.name}.png'))
     found = llc_rows(results)
-    if asked.track:
+    if asked.track and hosts.first():
         track_llc(asked, found, run.folder.name)
     return dict(
         folder=str(asked.folder),

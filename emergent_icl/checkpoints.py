@@ -9,7 +9,6 @@ __all__ = [
     'STEP',
     'UNFINISHED',
     'OWN_FILE',
-    'FULL',
     'dtype_of',
     'stored_as',
     'is_key',
@@ -22,24 +21,27 @@ __all__ = [
     'remove',
     'make_room',
     'save',
-    'save_error',
+    'spread',
+    'begin',
     'Leaf',
     'Manifest',
     'ArrayMeta',
     'read_manifest',
     'load',
+    'newest',
     'load_as',
 ]
 
 # %% ../nbs/31_checkpoints.ipynb #52c453f3
 import functools
+import itertools
 import json
 import logging
 import math
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +51,6 @@ from typing_extensions import TypedDict
 
 from emergent_icl.records import (
     Damaged,
-    SaveError,
     Whole,
     check_record,
     digest,
@@ -57,6 +58,8 @@ from emergent_icl.records import (
     read_record,
     write_record,
 )
+
+from . import hosts
 
 # %% ../nbs/31_checkpoints.ipynb #43545104
 log = logging.getLogger(__name__)
@@ -149,9 +152,9 @@ def unpack(
 STEP = re.compile(r'0|[1-9]\d{0,17}', re.ASCII)
 UNFINISHED = re.compile(rf'({STEP.pattern})\.orbax-checkpoint-tmp(-\d+)?')
 OWN_FILE = re.compile(
-    r'_CHECKPOINT_METADATA|_METADATA|_sharding|commit_success\.txt'
+    r'_CHECKPOINT_METADATA|_METADATA|_sharding|commit_success\.txt|array_metadatas/process_\d+'
     r'|manifest\.json|\.manifest\.json\.\d+\.tmp'
-    rf'|(empty|{DTYPE.pattern})/(\.zarray|\.zattrs|\d+(\.\d+)*)(\.__lock)?'
+    r'|[\w\-][\w.\-]*/(\.zarray|\.zattrs|\d+(\.\d+)*)(\.__lock)?'
 )
 
 
@@ -215,9 +218,7 @@ def make_room(target):  # the folder that a checkpoint is to be written to
 def _checkpointer():  # made on first use: importing this module touches no device
     import orbax.checkpoint as ocp
 
-    said = re.compile('.*(target_byte_size too small|Skipping merge of OCDBT)', re.S)
-    logging.getLogger('absl').addFilter(lambda record: not said.match(str(record.msg)))
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_compression=False))
+    return ocp.Checkpointer(hosts.orbax_handler())
 
 
 def _write(target, groups, height):  # by Orbax, a file for each type and row
@@ -228,6 +229,11 @@ def _write(target, groups, height):  # by Orbax, a file for each type and row
         for name, array in groups.items()
     }
     _checkpointer().save(target.absolute(), args=ocp.args.PyTreeSave(groups, save_args=args))
+
+
+def _digests(target, names):  # {name: [bytes, SHA-256]}
+    contents = ((name, (target / name).read_bytes()) for name in names)
+    return {name: [len(data), digest(data)] for name, data in contents}
 
 
 def save(
@@ -241,30 +247,53 @@ def save(
     target, height = Path(folder) / str(step), rows or 1
     make_room(target)
     _write(target, groups or dict(empty=np.zeros((height, 1), np.uint8)), height)
-    contents = {name: (target / name).read_bytes() for name in own_files(target)}
-    files = {name: [len(data), digest(data)] for name, data in contents.items()}
-    body = dict(step=step, rows=rows, leaves=leaves, files=files)
+    body = dict(step=step, rows=rows, leaves=leaves, files=_digests(target, own_files(target)))
     write_record(target / 'manifest.json', body, sync=False)
 
 
-# %% ../nbs/31_checkpoints.ipynb #35035cbe
-FULL = re.compile('no space|ENOSPC|too large|EFBIG|quota|RESOURCE_EXHAUSTED', re.I)
+# %% ../nbs/31_checkpoints.ipynb #ckparts1
+def spread(
+    tree,
+    rows: int | None = None,  # as for `pack`
+) -> tuple:  # (leaves, {name: array})
+    "The leaves of a tree as arrays of their own, wherever they lie"
+    leaves, arrays = [], {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        where, shape = leaf_path(path), list(np.shape(leaf))
+        name = re.sub(r'[^\w\-]+', '.', '.'.join(map(str, where))).strip('.')
+        if name in arrays or is_key(leaf) or (rows and shape[:1] != [rows]):
+            raise ValueError(f'checkpoints: {where} of shape {shape} cannot be spread')
+        arrays[name] = leaf = leaf if hasattr(leaf, 'dtype') else np.asarray(leaf)
+        own = dict(dtype=leaf.dtype.name, shape=shape[bool(rows) :], key=None, array=name)
+        leaves.append(dict(path=where, **own))
+    return leaves, arrays
 
 
-def save_error(
-    folder,  # of the run
-    what: str,  # could not be written
-    error: BaseException,  # why
-) -> SaveError:
-    "The error of a run that cannot write any more"
-    last = max(saved_steps(Path(folder) / 'state'), default=None)
-    why = 'the disk is full or a limit was reached' if FULL.search(str(error)) else 'writing failed'
-    way = 'There is no full state yet; make room and start again'
-    if last is not None:
-        same = 'make room and run the same command to go on from there'
-        way = f'The full state of step {last} is intact; {same}'
-    text = f'runs: {why}: the {what} could not be written to {folder}. {way}'
-    return SaveError(f'{text} ({type(error).__name__}: {str(error)[:300]})')
+# %% ../nbs/31_checkpoints.ipynb #ckparts2
+def _seal(target, rows, leaves, wait):  # in a thread: when Orbax has all parts, the manifest
+    wait()
+    hosts.exchange(f'written {target.parent}')
+    own = _digests(target, hosts.share(own_files(target)))
+    each = hosts.exchange(f'files {target.parent}', own)
+    files = {name: of for part in each for name, of in part.items()}
+    if hosts.first():
+        body = dict(step=int(target.name), rows=rows, leaves=leaves, files=files)
+        write_record(target / 'manifest.json', body, sync=False)
+
+
+def begin(
+    folder,  # of checkpoints
+    step: int,
+    tree,  # arrays, which may be changed afterwards
+    rows: int | None = None,  # as for `save`
+):  # ends the save; to be called once, from any thread
+    "Begin to write a checkpoint; where there are many processes all of them call it"
+    if hosts.alone():
+        return functools.partial(save, folder, step, pack(tree, rows), rows)
+    (leaves, arrays), target = spread(tree, rows), Path(folder) / str(step)
+    if hosts.first():
+        make_room(target)
+    return functools.partial(_seal, target, rows, leaves, hosts.save_parts(target, arrays, rows))
 
 
 # %% ../nbs/31_checkpoints.ipynb #e13952d8
@@ -273,6 +302,7 @@ class Leaf(TypedDict):
     dtype: str
     shape: list[Whole]
     key: str | None  # the generator of a random key
+    array: NotRequired[str]  # that it has to itself, where many processes wrote
 
 
 class Manifest(TypedDict):  # `files`: size and SHA-256
@@ -284,7 +314,7 @@ class Manifest(TypedDict):  # `files`: size and SHA-256
 
 class ArrayMeta(TypedDict):  # of Zarr 2
     shape: list[Whole]
-    chunks: Annotated[list[Annotated[int, Ge(1)]], Len(2)]
+    chunks: list[Annotated[int, Ge(1)]]
     dtype: str
     compressor: None
     filters: None
@@ -332,12 +362,42 @@ def _group(target, manifest, name, n, row):  # -> array [rows, n], or [n] of one
     return np.concatenate(chunks)[:rows] if row is None else chunks[0][row % height]
 
 
+# %% ../nbs/31_checkpoints.ipynb #ckalone1
+def _spread_out(manifest):  # by many processes, an array for each leaf
+    return any('array' in leaf for leaf in manifest['leaves'])
+
+
+def _alone(target, manifest, leaf, row):  # a leaf with an array to itself, [rows, …] or of one row
+    dtype = dtype_of(leaf['dtype'])
+    shape = [*([manifest['rows']] if manifest['rows'] else []), *leaf['shape']]
+    file = f'{target}/{leaf["array"]}/.zarray'
+    meta = json.loads(_whole_file(target, manifest, f'{leaf["array"]}/.zarray'))
+    check_record(file, meta, ArrayMeta)
+    kind, chunks = dtype.str if dtype.kind in 'biufc' else dtype.name, meta['chunks']
+    if (meta['shape'], meta['order'], meta['dtype']) != (shape, 'C', kind):
+        raise ValueError(f'checkpoints: {file} is no plain array of {shape} {kind}')
+    grid = [range(math.ceil(n / c)) for n, c in zip(shape, chunks)]
+    if row is not None:
+        grid[0] = [row // chunks[0]]
+    out = np.empty(shape if row is None else [chunks[0], *shape[1:]], dtype)
+    for at in itertools.product(*grid):
+        name = '.'.join(map(str, at)) or '0'
+        part = np.frombuffer(_whole_file(target, manifest, f'{leaf["array"]}/{name}'), dtype)
+        corner = [(i - g[0]) * c for i, c, g in zip(at, chunks, grid)]
+        where = tuple(slice(b, b + c) for b, c in zip(corner, chunks))
+        out[where] = part.reshape(chunks)[tuple(map(slice, out[where].shape))]
+    return out if row is None else out[row % chunks[0]]
+
+
+# %% ../nbs/31_checkpoints.ipynb #ckload001
 def load(
     target,  # folder of one checkpoint
     row: int | None = None,  # one seed alone; `None`: all
 ) -> tuple:  # (manifest, list of arrays)
     "Leaves of a checkpoint, checked; with `row` only the files that hold it are opened"
     manifest, totals = read_manifest(target), {}
+    if _spread_out(manifest):
+        return manifest, [_alone(target, manifest, leaf, row) for leaf in manifest['leaves']]
     for leaf in manifest['leaves']:
         n = totals.get(leaf['dtype'], 0) + math.prod(leaf['shape'])
         totals[leaf['dtype']] = n
@@ -375,17 +435,40 @@ def _put(like, value, key):  # one array, as and where `like` says
     return jax.make_array_from_callback(value.shape, where, lambda i: value[i])
 
 
+# %% ../nbs/31_checkpoints.ipynb #cksound1
+def _sound(target):  # -> whether its leaves have arrays of their own; raises Damaged on all
+    spread_out, wrong = False, None
+    try:
+        spread_out = _spread_out(manifest := read_manifest(target))
+        for name in hosts.share(manifest['files']):
+            _whole_file(target, manifest, name)
+    except Damaged as error:
+        wrong = str(error)
+    if found := [text for text in hosts.exchange('sound', wrong) if text]:
+        raise Damaged(found[0])
+    return spread_out
+
+
+def newest(
+    folder,  # of full states
+    abstract,  # as for `load_as`
+) -> tuple:  # ((step, state) or None, what was damaged: a list of sentences)
+    "The newest full state that is whole; where there are many processes all of them call it"
+    damaged = []
+    for step in reversed(hosts.from_first('states', lambda: saved_steps(folder))):
+        try:
+            return (step, load_as(abstract, Path(folder) / str(step))), damaged
+        except Damaged as error:
+            damaged.append(str(error))
+            log.warning('runs: %s; going back to the state before it', error)
+    return None, damaged
+
+
 # %% ../nbs/31_checkpoints.ipynb #38c0bbd2
-def load_as(
-    abstract,  # a tree of arrays or `jax.ShapeDtypeStruct`; `sharding` says where each array goes
-    target,  # folder of a full state
-):  # the same tree with the numbers of the state
-    "A full state as the tree that is asked for; raises Damaged, or ValueError if the tree differs"
-    manifest, values = load(target)
-    paths, tree = jax.tree_util.tree_flatten_with_path(abstract)
+def _check_tree(paths, manifest, target):  # raises ValueError if the tree differs
     asked = {json.dumps(leaf_path(path)): _asked(leaf) for path, leaf in paths}
     had = {json.dumps(leaf['path']): _had(leaf) for leaf in manifest['leaves']}
-    if len(paths) != len(values) or asked != had:
+    if len(paths) != len(manifest['leaves']) or asked != had:
         wrong = [k for k in {**had, **asked} if had.get(k) != asked.get(k)]
         each = [
             f'{k}: {had.get(k, "absent")} in the checkpoint, {asked.get(k, "absent")} asked for'
@@ -393,6 +476,25 @@ def load_as(
         ]
         of = f'{len(wrong)} of {len(had)} arrays'
         raise ValueError(f'checkpoints: {target} differs in {of}: {"; ".join(each)}')
+
+
+def _own_parts(paths, target):  # of arrays that many processes hold, each its own part
+    manifest = read_manifest(target)
+    _check_tree(paths, manifest, target)
+    like = {leaf['array']: one for leaf, (_, one) in zip(manifest['leaves'], paths)}
+    return list(map(hosts.load_parts(target, like).get, like))
+
+
+def load_as(
+    abstract,  # a tree of arrays or `jax.ShapeDtypeStruct`; `sharding` says where each array goes
+    target,  # folder of a full state
+):  # the same tree with the numbers of the state
+    "A full state as the tree that is asked for; raises Damaged, or ValueError if the tree differs"
+    paths, tree = jax.tree_util.tree_flatten_with_path(abstract)
+    if not hosts.alone() and _sound(Path(target)):
+        return jax.tree.unflatten(tree, _own_parts(paths, target))
+    manifest, values = load(target)
+    _check_tree(paths, manifest, target)
     keys = [leaf['key'] for leaf in manifest['leaves']]
     leaves = [_put(like, value, key) for (_, like), value, key in zip(paths, values, keys)]
     return jax.tree.unflatten(tree, leaves)

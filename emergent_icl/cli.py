@@ -9,6 +9,8 @@ __all__ = [
     'cores',
     'start_jax',
     'keep_compiled',
+    'join',
+    'ended',
     'heed_interrupts',
     'commands',
     'from_file',
@@ -31,7 +33,13 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+# read when JAX is imported; what C++ says of a lost process is a stack trace
+if '--hosts' in ' '.join(sys.argv) or os.environ.keys() & {'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'}:
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '4')
+
+from . import hosts
 from .arguments import Options, UsageError, blame_the_input, make, one_line, show_help
+from .core import require
 
 
 # %% ../nbs/97_cli.ipynb #ab1bf33d
@@ -92,6 +100,36 @@ def keep_compiled():
             return
         jax.config.update('jax_compilation_cache_dir', str(folder))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
+
+
+# %% ../nbs/97_cli.ipynb #clihost1
+def join(asked: str | None):  # `--hosts`
+    "Join the other processes of this command, if there are any; raises UsageError"
+    with blame_the_input():
+        if asked is None and hosts.cluster_size() > 1:
+            hosts.start_hosts()
+        elif asked not in (None, 'alone'):
+            address, count, index = [*asked.split(','), '', ''][:3]
+            numbers = count.isdecimal() and index.isdecimal() and int(index) < int(count)
+            rule = 'must be ADDRESS,COUNT,INDEX, such as 10.0.0.1:8476,2,0 and 10.0.0.1:8476,2,1'
+            ok = asked.count(',') == 2 and numbers and address.rpartition(':')[2].isdecimal()
+            require(ok, 'train', 'hosts', asked, rule)
+            hosts.start_hosts(address, int(count), int(index))
+    if not hosts.first():
+        logging.getLogger().setLevel(logging.ERROR)
+
+
+def ended(error, status: int) -> int:
+    "Say why the command ended; the other processes hear it, if they have not come to the same end"
+    cause = error.__cause__ or error
+    same = isinstance(cause, FloatingPointError) or getattr(cause, 'together', False)
+    if not same:
+        hosts.fail(cause, status)
+    if hosts.first() or not same:
+        say(str(error) or 'stopped')
+    if not hosts.alone():
+        hosts.leave() if same else os._exit(status)
+    return status
 
 
 # %% ../nbs/97_cli.ipynb #93f31700
@@ -218,10 +256,14 @@ def answer(words: list, own: bool, answers) -> int:  # own: this is our process;
     with contextlib.redirect_stdout(answers):
         command = parse(words)
     with contextlib.redirect_stdout(sys.stderr), heed_interrupts():
+        if own and hasattr(command, 'hosts'):
+            join(command.hosts)
         devices = command.devices()
         if own and devices:
             start_jax(devices)
         result = command.run()
+    if not hosts.first():
+        return 0
     print(json.dumps(result) if command.json else command.table(result), file=answers, flush=True)
     problem = command.problem(result)
     if problem:
@@ -251,17 +293,15 @@ def main(words: list | None = None) -> int:  # the command line; None: `sys.argv
     try:
         return answer(sys.argv[1:] if own else list(words), own, answers)
     except UsageError as error:
-        say(error)
-        return 2
+        return ended(error, 2)
     except FloatingPointError as error:  # of a run that blew up; what it had is kept
-        say(error)
-        return 1
+        return ended(error, 1)
     except SystemExit as stop:  # help
         if isinstance(stop.code, str):
             print(stop.code, file=answers, flush=True)
         return 0
     except KeyboardInterrupt as stop:  # with a line that says how to go on
-        say(str(stop) or 'stopped')
+        ended(stop, 130)
         if own:
             os._exit(130)  # a compiler thread that is still at work would crash on the way out
         return 130

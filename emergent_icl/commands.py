@@ -12,6 +12,7 @@ __all__ = [
     'agent_run',
     'find_recipe',
     'open_sinks',
+    'OnHosts',
     'OfRecipe',
     'Train',
     'spelled',
@@ -46,7 +47,7 @@ from tyro.conf import Positional, Suppress
 
 import emergent_icl
 
-from . import costs, demo, grids, runs, sweeps, tracking, training
+from . import costs, demo, grids, hosts, runs, sweeps, tracking, training
 from .arguments import UsageError, blame_the_input, check_writable, option
 from .compiling import topology
 from .core import NonNegativeInt, PositiveInt, require
@@ -182,6 +183,15 @@ def open_sinks(kinds, config, folder: Path):  # names of trackers
 
 # %% ../nbs/92_commands.ipynb #c93d3dff
 @dataclass(frozen=True, kw_only=True)
+class OnHosts(Command):
+    "A command that several processes may run together"
+
+    hosts: str | None = None
+    """ADDRESS,COUNT,INDEX: the process INDEX of COUNT that run it together, and HOST:PORT of the
+    first. Default: as JAX finds them on a TPU pod, Slurm, Open MPI or Kubernetes; alone: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OfRecipe(Command):
     "A command whose first word is a recipe, all of whose fields are options"
 
@@ -206,7 +216,7 @@ class OfRecipe(Command):
 
 # %% ../nbs/92_commands.ipynb #724c1cee
 @dataclass(frozen=True)
-class Train(OfRecipe):
+class Train(OnHosts, OfRecipe):
     """Train a recipe into a folder, or go on where the same command stopped."""
 
     folder: Path | None = None
@@ -221,7 +231,8 @@ class Train(OfRecipe):
         start, folder = time.perf_counter(), self.place()
         with blame_the_input():
             check_writable(folder)
-            sink = open_sinks(self.track, asdict(self.config), folder)
+            kinds = self.track if hosts.first() else ()
+            sink = open_sinks(kinds, asdict(self.config), folder)
             with contextlib.closing(sink):
                 run = training.fit(self.config, folder, on_metrics=sink, store=self.store)
             last = run.metrics.isel(step=-1)
@@ -264,7 +275,7 @@ def read_settings(words) -> dict:  # KEY=VALUE
 
 # %% ../nbs/92_commands.ipynb #7ae5aca7
 @dataclass(frozen=True)
-class Sweep(OfRecipe):
+class Sweep(OnHosts, OfRecipe):
     """Train a recipe at every point of a grid, or go on where the same command stopped."""
 
     grid: tuple[str, ...] = ()
@@ -280,8 +291,8 @@ class Sweep(OfRecipe):
     cluster: Literal['slurm', 'local', 'sky'] | None = None
     """One job for each program on Slurm, or in processes here; sky writes FOLDER/sky.yaml."""
     cluster_options: tuple[str, ...] = ()
-    """KEY=VALUE of submitit, such as slurm_partition=gpu gpus_per_node=1 timeout_min=600, or of
-    SkyPilot's resources, such as accelerators=A100:1."""
+    """KEY=VALUE of submitit, such as slurm_partition=gpu nodes=2 tasks_per_node=4, or of SkyPilot's
+    resources, such as accelerators=A100:1, and num_nodes=2 volume=NAME."""
 
     def experiment(self):
         "At every point, but for the grid's fields"
@@ -298,8 +309,7 @@ class Sweep(OfRecipe):
             return run_sweep(self)
 
     def table(self, result):
-        if 'task' in result:
-            task = result['task']
+        if task := result.get('task'):
             return f'{task} runs: {result["command"]}\nstart it with: sky jobs launch {task}'
         told = f'{len(result["points"])} runs, {result["seconds"]} s, in {result["folder"]}'
         return f'{sweeps.sweep_table(result["points"])}\n{self.end(result, told)}'

@@ -35,6 +35,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from tqdm.auto import tqdm
 
+from . import hosts
 from .core import require
 from .optim import checkpoint_steps
 from .program import STATE_FIELDS, Machine, Member, global_norm, source_shapes
@@ -86,7 +87,11 @@ def make_machine(
     placed = [
         replace(m, experiment=on_devices(m.experiment, len(devices), replicas)) for m in members
     ]
-    return Machine(placed, devices)
+    machine = Machine(placed, devices)
+    there, used = ({d.process_index for d in ds} for ds in (devices, machine.mesh.devices.flat))
+    rule = f'{placement(machine)}; process {min(there - used, default=0)} has only idle ones'
+    require(hosts.alone() or there == used, 'train', 'devices', len(devices), rule)
+    return machine
 
 
 def abstract_program(
@@ -121,6 +126,7 @@ class Loop:
     ):
         self.machine, self.keepers, self.progress, self.halt = machine, keepers, progress, halt
         self.own, self.done, self.saved = machine.start(), 0, time.monotonic()
+        self.calls = hosts.Calls()
         c = machine.experiment
         rows = c.eval_linear and c.eval_linear + 1, c.eval_log  # intervals: steps are round
         saves = c.checkpoint_linear and c.checkpoint_linear + 1, c.checkpoint_log, c.checkpoint_at
@@ -170,6 +176,7 @@ def keep(self: Loop):
     self.saved = time.monotonic()
 
 
+# %% ../nbs/36_loop.ipynb #advance1
 @patch
 def advance(
     self: Loop,
@@ -188,16 +195,18 @@ def advance(
     bar.set_postfix(loss=f'{mean:.3f}', refresh=False)
     bar.update(self.done - start)
     self.visit(self.done)
-    dead, stopping = np.flatnonzero(was_alive & ~self.alive), self.halt()
+    dead = np.flatnonzero(was_alive & ~self.alive)
     fatal = len(dead) > 0 and (experiment.on_nonfinite == 'stop' or not self.alive.any())
-    waited = time.monotonic() - self.saved >= experiment.state_seconds
+    waited = hosts.first() and time.monotonic() - self.saved >= experiment.state_seconds
+    wishes = dict(stop=self.halt(), keep=waited)
+    asked = self.calls.hear({name for name, wish in wishes.items() if wish})
     if not fatal:
         self.mark(dead)
-    if fatal or stopping or waited or self.done == experiment.steps:
+    if fatal or asked or self.done == experiment.steps:
         self.keep()
     for replica in dead:
         self.report_dead(int(replica), losses[replica], norms[replica], start, bool(fatal))
-    return bool(stopping)
+    return 'stop' in asked
 
 
 # %% ../nbs/36_loop.ipynb #9ea59a02
@@ -223,7 +232,8 @@ def report_dead(
 ):
     "Say which seed came to an end, where, and what may help; raises FloatingPointError if fatal"
     step, g = int(self.own['died'][replica]), replica // self.machine.n_seeds
-    size = float(global_norm(jax.tree.map(lambda a: a[replica], self.own['params'])))
+    norm_of = lambda params: global_norm(jax.tree.map(lambda a: a[replica], params))  # noqa: E731
+    size = float(jax.jit(norm_of, out_shardings=self.machine.whole)(self.own['params']))
     keeper, seed = self.keepers[g], replica % self.machine.n_seeds
     text = (
         f'train: the loss of seed {seed}{keeper.name} was {losses[step - start]:.4g}'

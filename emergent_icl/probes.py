@@ -42,6 +42,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from tqdm.auto import tqdm
 
+from . import hosts
 from .behavior import full_probes
 from .core import named_leaves, require, require_whole
 from .experiments import exact, experiment_of, remember
@@ -299,12 +300,11 @@ def over_run(
         portions = Portions(run, steps, seeds, batch)
         names, shapes = shapes_of(frame, arrays, model_of, portions, experiment)
         dims, coords = axes_of(frame, arrays, shapes)
-        rows = portions.ask(frame, arrays, model_of, progress)
-    size = len(steps), len(seeds)
-    values = {key: np.concatenate([row[key] for row in rows])[: len(portions)] for key in names}
+        rows = portions.ask(frame, arrays, model_of, progress and hosts.first())
+    size, found = (len(steps), len(seeds)), hosts.gather(rows, len(portions.all))
     values = {
         key: (('seed', 'step', *dims[key]), v.reshape(*size, *v.shape[1:]).swapaxes(0, 1))
-        for key, v in values.items()
+        for key, v in ((key, found[key]) for key in names)
     }
     about = dict(config=json.dumps(run.config))
     return xr.Dataset(values, dict(coords, seed=seeds, step=steps), about)
@@ -335,8 +335,9 @@ class Portions:
     "The checkpoints and seeds of a run, a few at a time, all portions of one length"
 
     def __init__(self, run, steps, seeds, batch):
-        self.run, self.where = run, [(step, seed) for step in steps for seed in seeds]
-        devices, n = jax.device_count(), len(self.where)
+        self.run, self.all = run, [(step, seed) for step in steps for seed in seeds]
+        self.where = hosts.share(self.all) or self.all[-1:]
+        devices, n = jax.local_device_count(), len(self.where)
         most = min(n, batch or max(16, devices))
         self.size = -(-n // -(-n // most))  # hardly more than are needed
         if devices < self.size:
@@ -351,9 +352,9 @@ class Portions:
         wanted = [self.where[min(start + i, len(self) - 1)] for i in range(self.size)]
         return jax.tree.map(lambda *a: np.stack(a), *(self.run.params(*at) for at in wanted))
 
-    def ask(self, frame, arrays, model_of, progress) -> list:  # of {name: array}
-        "The values of each portion; the next one is read while one is computed"
-        mesh, params, rows = replica_mesh(self.size), self.first, []
+    def ask(self, frame, arrays, model_of, progress) -> dict:  # {name: array}
+        "The values of all; the next portion is read while one is computed"
+        mesh, params, rows = replica_mesh(self.size, jax.local_devices()), self.first, []
         program = program_of(frame, model_of, mesh, jax.config.jax_default_prng_impl)
         arrays = jax.device_put(arrays, NamedSharding(mesh, P()))
         bar = tqdm(total=len(self), unit=' models', desc='compiling', disable=not progress)
@@ -366,7 +367,7 @@ class Portions:
                 step = self.where[min(end, len(self)) - 1][0]
                 bar.set_description(f'to step {step}', refresh=False)
                 bar.update(min(self.size, len(self) - start))
-        return rows
+        return jax.tree.map(lambda *a: np.concatenate(a)[: len(self)], *rows)
 
 
 # %% ../nbs/39_probes.ipynb #57adbc90

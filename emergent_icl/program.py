@@ -48,6 +48,7 @@ from emergent_icl.sharding import (
     shardings,
 )
 
+from . import hosts
 from .core import fold, leaf_name, named_leaves, require
 from .optim import make_optimizer
 
@@ -368,7 +369,7 @@ def compile(
     self.compile_start(init, places)
     step = make_step(split_model(model)[0], experiment, like)
     program = over(make_program(step, experiment, self.source_of))
-    outs = places, self.each, self.each
+    outs = places, self.whole, self.whole
     self.program = jax.jit(program, donate_argnums=1, out_shardings=outs)
     self.compile_probes(like)
 
@@ -386,6 +387,8 @@ def place(
     if like is not None:
         layout = self.experiment.layout
         places = shardings(shapes, self.mesh, layout, params=like, replicas=True)
+    self.whole = NamedSharding(self.mesh, P())  # what every host reads after each call
+    places |= dict(alive=self.whole, died=self.whole)
     self.state = jax.tree.map(
         lambda a, at: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at), shapes, places
     )
@@ -435,7 +438,7 @@ def compile_start(self: Machine, init, places):
 @patch
 def start(self: Machine):
     "The state before the first step, a leading axis of replicas on every array"
-    self.common = jax.device_put(self.common, NamedSharding(self.mesh, P()))
+    self.common = hosts.put(self.common, self.whole)
     # keys cannot be put on other hosts' devices, but they can be made there
     return self.init(0, jax.jit(self.keys, out_shardings=self.each)())
 
@@ -454,10 +457,11 @@ def compile_probes(
             row.update(probe(nnx.merge(self.eval_graph, *parts, copy=True)))
         return row
 
-    alone = like is None and self.mesh.shape['data'] > 1 and jax.process_count() == 1
-    self.looks_on = replica_mesh(self.replicas, self.devices) if alone else self.mesh
+    each = like is None and self.mesh.shape['data'] > 1 and hosts.alone()
+    self.looks_on = replica_mesh(self.replicas, self.devices) if each else self.mesh
     layout = dict(rules(self.experiment.layout), batch=None)
-    self.evaluate = jax.jit(over_replicas(evaluate, self.looks_on, layout=layout))
+    asked = over_replicas(evaluate, self.looks_on, layout=layout)
+    self.evaluate = jax.jit(asked, out_shardings=NamedSharding(self.looks_on, P()))
 
 
 @patch

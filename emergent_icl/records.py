@@ -6,6 +6,7 @@
 __all__ = [
     'log',
     'Whole',
+    'FULL',
     'PACKAGES',
     'BESIDE',
     'Busy',
@@ -19,7 +20,9 @@ __all__ = [
     'check_record',
     'check_signed',
     'read_record',
+    'save_error',
     'commit_of',
+    'versions',
     'describe',
     'Device',
     'Record',
@@ -38,6 +41,7 @@ import json
 import logging
 import os
 import platform
+import re
 import stat
 import subprocess
 import tempfile
@@ -191,6 +195,26 @@ def read_record(
     return check_signed(Path(root) / name, read_json(root, name, limit), schema)
 
 
+# %% ../nbs/30_records.ipynb #35035cbe
+FULL = re.compile('no space|ENOSPC|too large|EFBIG|quota|RESOURCE_EXHAUSTED', re.I)
+
+
+def save_error(
+    folder,  # of the run
+    what: str,  # could not be written
+    error: BaseException,  # why
+    last: int | None,  # step of the newest full state
+) -> SaveError:
+    "The error of a run that cannot write any more"
+    why = 'the disk is full or a limit was reached' if FULL.search(str(error)) else 'writing failed'
+    way = 'There is no full state yet; make room and start again'
+    if last is not None:
+        same = 'make room and run the same command to go on from there'
+        way = f'The full state of step {last} is intact; {same}'
+    text = f'runs: {why}: the {what} could not be written to {folder}. {way}'
+    return SaveError(f'{text} ({type(error).__name__}: {str(error)[:300]})')
+
+
 # %% ../nbs/30_records.ipynb #ac87d901
 def _git(folder, *args, **env):
     safe = dict(GIT_OPTIONAL_LOCKS='0', GIT_NO_LAZY_FETCH='1', GIT_TERMINAL_PROMPT='0')
@@ -248,6 +272,12 @@ def _version(name):
         return None
 
 
+def versions() -> dict:
+    "Of Python and of the packages that a run's numbers depend on"
+    found = {name.replace('-', '_'): _version(name) for name in PACKAGES}
+    return dict(python=platform.python_version(), **found)
+
+
 def describe(
     config: dict,  # settings; what JSON can hold
     seeds,  # one whole number a seed
@@ -258,13 +288,12 @@ def describe(
     except (TypeError, ValueError) as error:
         rule = 'must be made of dicts, lists, strings, numbers, booleans and None'
         raise TypeError(f'runs: the config {rule}: {error}') from None
-    versions = {name.replace('-', '_'): _version(name) for name in PACKAGES}
     now = datetime.datetime.now(datetime.UTC)
     first = jax.devices()[0]
     return dict(
         config=config,
         seeds=[int(s) for s in seeds],
-        versions=dict(python=platform.python_version(), **versions),
+        versions=versions(),
         **commit_of(Path(globals().get('__file__', '.')).parent, Path.cwd()),
         device=dict(kind=first.device_kind, count=jax.device_count(), platform=first.platform),
         machine=platform.platform(),

@@ -23,6 +23,7 @@ import math
 import os
 import re
 import shlex
+import zlib
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ import pandas as pd
 import xarray as xr
 from flax import nnx
 
-from . import records, runs, stores
+from . import hosts, records, runs, stores
 from .core import needs, require, write_json
 from .grids import MOST_POINTS, grid_points, point_name, read_grid, spell
 from .training import MAY_CHANGE, fit_together
@@ -135,13 +136,23 @@ class Job:
         return importlib.import_module('submitit').helpers.DelayedSubmission(self)
 
     def __call__(self):
+        if 'SUBMITIT_EXECUTOR' in os.environ:
+            _join_tasks()
         try:
             fit_together(self.experiments, self.folders, **self.settings)
         except FloatingPointError as error:  # no seed of any run in the group is left
-            for folder in self.folders:
+            for folder in self.folders if hosts.first() else ():
                 write_json(folder / 'ended.json', dict(why=str(error)))
             names = ', '.join(folder.name for folder in self.folders)
             _log.warning('%s; the sweep goes on without %s', error, names)
+
+
+def _join_tasks():  # those that submitit started for one job, on however many nodes
+    task = importlib.import_module('submitit').JobEnvironment()
+    if task.num_tasks > 1:
+        first = '127.0.0.1' if task.cluster == 'local' else task.hostnames[0]
+        port = 20_000 + zlib.crc32(task.job_id.encode()) % 20_000
+        hosts.start_hosts(f'{first}:{port}', task.num_tasks, task.global_rank)
 
 
 # %% ../nbs/73_sweeps.ipynb #04a1e1f4
@@ -179,22 +190,25 @@ def sweep(
     folders = [folder / point_name(point) for point in points]
     groups = program_groups(experiments, together)
     _check(experiments, groups, folder, cluster, cluster_options)
+    hosts.check_shared(folder)
     if (folder / 'sweep.json').exists():
         _agree(folder, base, grid)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / 'sweep.json', dict(config=base, grid=grid))
+    done = hosts.from_first('done', lambda: list(map(_done, experiments, folders)))
+    if hosts.first():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / 'sweep.json', dict(config=base, grid=grid))
     store = _share(folder, store) if store else None
     jobs = []
     for group in groups:
-        if todo := [i for i in group if not _done(experiments[i], folders[i])]:
+        if todo := [i for i in group if not done[i]]:
             stored = store and [f'{store}/{folders[i].name}' for i in todo]
             settings = dict(progress=progress and not cluster, devices=devices, store=stored)
             jobs.append(Job([experiments[i] for i in todo], [folders[i] for i in todo], **settings))
     if cluster and jobs:
         _submit(jobs, folder, cluster, cluster_options or {})
-    else:
-        for job in jobs:
-            job()
+    for job in () if cluster else jobs:
+        job()
+    hosts.exchange('swept')
     return sweep_results(folder)
 
 
@@ -322,13 +336,16 @@ _SPOT = dict(
     use_spot=True,
     job_recovery=dict(strategy='EAGER_NEXT_REGION', max_restarts_on_errors=3),
 )
+_HOSTS = '--hosts "$(echo "$SKYPILOT_NODE_IPS" | head -n1):8476,$SKYPILOT_NUM_NODES'
+_HOSTS += ',$SKYPILOT_NODE_RANK"'  # SkyPilot sets these on every machine
 _SOURCE = 'git+https://github.com/emergent-icl/emergent-icl'
 
 
 def sky_task(
     command,  # words, such as ['emergent-icl', 'sweep', …, '--store', 'gs://bucket/sweep']
     name: str = 'sweep',  # of the task
-    resources: dict | None = None,  # of SkyPilot, such as dict(accelerators='A100:1')
+    resources: dict | None = None,  # of SkyPilot, such as dict(accelerators='A100:1'), and
+    # `num_nodes` machines that run it together in `volume`, mounted at /shared
 ) -> dict:  # to be written as YAML, and started with `sky jobs launch FILE`
     "A SkyPilot managed job that runs the command and survives spot machines"
     command = list(map(str, command))
@@ -338,12 +355,18 @@ def sky_task(
             ' gs://BUCKET/PREFIX, from where the runs go on'
         )
     resources = _SPOT | (resources or {})
+    nodes, volume = int(resources.pop('num_nodes', 1)), resources.pop('volume', None)
+    rule = 'several machines need one folder; give volume=NAME of a volume that all can write'
+    require(nodes == 1 or volume, 'sweep', 'num_nodes', nodes, rule)
     chip = str(resources.get('accelerators') or '')
     extra = '[tpu]' if 'tpu' in chip else '[cuda12]' if chip else ''
-    return dict(
+    task = dict(
         name=re.sub('[^a-z0-9-]+', '-', name.lower()).strip('-') or 'sweep',
         resources=resources,
-        num_nodes=1,
+        num_nodes=nodes,
         setup=f"pip install -q 'jax{extra}' 'emergent-icl[cloud] @ {_SOURCE}'",
         run=shlex.join(command),
     )
+    if nodes > 1:
+        task['run'] = f'cd /shared && {task["run"]} {_HOSTS}'
+    return task | (dict(volumes={'/shared': volume}) if volume else {})

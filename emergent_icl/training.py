@@ -10,6 +10,7 @@ __all__ = [
     'stop_signals',
     'OnDisk',
     'state_leaves',
+    'Follower',
     'fingerprint',
     'begun_as',
     'record_of',
@@ -18,6 +19,7 @@ __all__ = [
     'Job',
     'fit_together',
     'prepare',
+    'compare',
     'open_writer',
     'go_on',
     'resume',
@@ -28,6 +30,7 @@ __all__ = [
 import builtins
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import signal
@@ -37,9 +40,10 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from . import runs
+from . import checkpoints, hosts, records, runs
 from .core import named_leaves, require
 from .loop import Loop, make_machine
 from .optim import make_schedule
@@ -51,6 +55,8 @@ log = logging.getLogger(__name__)
 
 class Stopped(KeyboardInterrupt):
     "The run was asked to stop; everything is saved, and the same call goes on from there"
+
+    together = True  # all processes of the run stop
 
 
 @contextlib.contextmanager
@@ -82,7 +88,8 @@ class OnDisk:
     "A keeper that writes a run"
 
     def __init__(self, writer, on_metrics, name):
-        self.writer, self.on_metrics, self.name = writer, on_metrics, name
+        self.writer, self.name = writer, name
+        self.on_metrics = on_metrics if hosts.first() else None
 
     def row(self, step, row):
         self.writer.append(step, row)
@@ -110,6 +117,48 @@ def state_leaves(tree) -> dict:  # {name: leaf}
     return {
         jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
+
+
+# %% ../nbs/37_training.ipynb #tfollow1
+class Follower:
+    "What a process that is not the first one writes of a run"
+
+    def __init__(self, folder, seeds):
+        self.folder, self.n = Path(folder), len(seeds)
+        self.queue = runs.Queue(self.folder)
+        self.wait, self.latest, self.damaged = self.queue.wait, None, []
+
+    @property
+    def steps(self) -> list:
+        "Steps of which the parameters are kept"
+        return checkpoints.saved_steps(self.folder / 'params')
+
+    def restore(self, abstract):
+        "As `runs.Writer.restore`, its own part"
+        return checkpoints.newest(self.folder / 'state', abstract)[0]
+
+    def append(self, step, row):
+        self.queue.check()
+
+    def mark_died(self, seed, step):
+        pass
+
+    def save_params(self, step, params):
+        self.queue.check()
+        end = checkpoints.begin(self.folder / 'params', int(step), params, self.n)
+        self.queue.put(f'parameters of step {step}', end)
+
+    def save_state(self, step, state):
+        self.queue.check()
+        end = checkpoints.begin(self.folder / 'state', int(step), state)
+        self.queue.put(f'full state of step {step}', end)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is None or issubclass(kind, KeyboardInterrupt):
+            self.wait()
 
 
 # %% ../nbs/37_training.ipynb #710565ab
@@ -207,36 +256,57 @@ def fit_together(
     folders, jobs = [Path(folder) for folder in folders], []
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(stop_signals())
+        for folder in folders:
+            hosts.check_shared(folder)
         stack.enter_context(numbers_of(folders))
         members = [prepare(e, folder, probes) for e, folder in zip(experiments, folders)]
+        compare(members, folders)
         machine = make_machine(members, devices)
         for i, (member, folder) in enumerate(zip(members, folders)):
             each = on_metrics and partial(on_metrics, folder)
             writer = stack.enter_context(open_writer(member, folder, store and store[i]))
             name = f' of {folder.name}' if len(folders) > 1 else ''
-            if writer.latest != member.experiment.steps:
+            if hosts.from_first('latest', lambda w=writer: w.latest) != member.experiment.steps:
                 jobs.append(Job(member, OnDisk(writer, each, name)))
         if len(jobs) == len(members):
-            go_on(jobs, machine, progress, asked)
+            go_on(jobs, machine, progress and hosts.first(), asked)
         elif jobs:
             rest = make_machine([job.member for job in jobs], devices)
-            go_on(jobs, rest, progress, asked)
+            go_on(jobs, rest, progress and hosts.first(), asked)
+    hosts.exchange('closed')
     found = [runs.open(folder) for folder in folders]
     for run, experiment in zip(found, experiments):
         run.experiment = experiment
     return found
 
 
+# %% ../nbs/37_training.ipynb #tprepare
 def prepare(experiment, folder: Path, probes) -> Member:
     "An experiment with its source and its probes"
     experiment = continued(experiment, begun_as(folder), folder)
     return Member(experiment, experiment.make_source(), (*experiment.make_probes(), *probes))
 
 
+def compare(members, folders):
+    "Refuse processes that were started with other settings or packages; raises `hosts.Together`"
+    if hosts.alone():
+        return
+    what = records.versions()
+    for member, folder in zip(members, folders):
+        record = record_of(member.experiment, member.source, begun_as(folder))
+        what |= {
+            f'{folder.name}.{k}' * (len(members) > 1) or k: v
+            for k, v in records.flat(record).items()
+        }
+    hosts.check_same(json.loads(json.dumps(what, default=repr)))
+
+
 # %% ../nbs/37_training.ipynb #2746f33b
 def open_writer(member: Member, folder: Path, store) -> runs.Writer:
     "The writer of a run, which refuses the folder of another one"
     experiment = member.experiment
+    if not hosts.first():
+        return Follower(folder, range(experiment.n_seeds))
     return runs.Writer(
         folder,
         record_of(experiment, member.source, begun_as(folder)),
@@ -287,12 +357,10 @@ def resume(loop: Loop, step: int, templates: list, states: list):
     ]
     loop.done, loop.count = step, int(back[0]['count'])
     loop.sums = np.concatenate([np.asarray(one['sums']) for one in back], axis=1)
-    join = jax.tree.map(
-        lambda *a: np.concatenate(a) if len(a) > 1 else a[0],
-        *[{name: one[name] for name in STATE_FIELDS} for one in back],
-    )
-    place = {name: loop.own[name] for name in STATE_FIELDS}
-    loop.own |= jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), join, place)
+    parts = [{name: one[name] for name in STATE_FIELDS} for one in back]
+    places = {name: jax.tree.map(lambda a: a.sharding, loop.own[name]) for name in STATE_FIELDS}
+    join = jax.jit(partial(jax.tree.map, lambda *a: jnp.concatenate(a)), out_shardings=places)
+    loop.own |= join(*parts) if len(parts) > 1 else jax.device_put(parts[0], places)
     alive, drops = loop.alive, loop.machine.experiment.on_nonfinite == 'drop'
     if not alive.any() or not drops and not alive.all():
         seed = int(np.argmin(alive))
