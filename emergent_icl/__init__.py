@@ -3,8 +3,12 @@ __version__ = "0.0.1"
 import os
 
 if os.environ.get('EMERGENT_ICL_TYPECHECK'):  # shapes and types of every call, for tests
-    from beartype import BeartypeConf, beartype
+    import jax
+    import numpy as np
+    from beartype import BeartypeConf, BeartypeHintOverrides, beartype
     from jaxtyping import install_import_hook
 
-    check_types = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, too
+    alike = {int: int | np.integer, float: float | int | np.floating | np.integer}
+    alike[jax.Array] = jax.Array | np.ndarray
+    check_types = beartype(conf=BeartypeConf(hint_overrides=BeartypeHintOverrides(alike)))
     install_import_hook('emergent_icl', 'emergent_icl.check_types')
