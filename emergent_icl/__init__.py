@@ -5,10 +5,10 @@ import os
 if os.environ.get('EMERGENT_ICL_TYPECHECK'):  # shapes and types of every call, for tests
     import jax
     import numpy as np
-    from beartype import BeartypeConf, BeartypeHintOverrides, beartype
+    from beartype import BeartypeConf, FrozenDict, beartype
     from jaxtyping import install_import_hook
 
     alike = {int: int | np.integer, float: float | int | np.floating | np.integer}
     alike[jax.Array] = jax.Array | np.ndarray
-    check_types = beartype(conf=BeartypeConf(hint_overrides=BeartypeHintOverrides(alike)))
+    check_types = beartype(conf=BeartypeConf(hint_overrides=FrozenDict(alike)))
     install_import_hook('emergent_icl', 'emergent_icl.check_types')
