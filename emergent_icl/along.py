@@ -22,6 +22,7 @@ import re
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -164,11 +165,11 @@ def over_run(
     run,  # `{(seed, step): params}`, or a run: `params(step, seed)`, `steps`
     data,  # as for `llc.estimate`
     *,
-    steps=None,  # checkpoints; `None` is all
-    seeds=None,  # `None` is all
-    folder=None,  # where finished estimates are kept; `None` keeps none
+    steps: Any = None,  # checkpoints; `None` is all
+    seeds: Any = None,  # `None` is all
+    folder: Any = None,  # where finished estimates are kept; `None` keeps none
     progress: bool = True,  # a progress bar
-    key=None,  # JAX key, which must be given; each checkpoint folds in its seed and step
+    key: Any = None,  # JAX key, which must be given; each checkpoint folds in its seed and step
     **settings,  # of `llc.estimate`; a `localization` that is not given is chosen once
 ) -> xr.Dataset:  # llc by seed, step and chain; value, stderr, verdict, … by seed and step
     "The learning coefficient over checkpoints and seeds"
@@ -342,12 +343,12 @@ def _each_part(over, masks, folder, gamma):
 def learning_coefficients(
     run,  # from `training.fit` or `runs.open`
     n: int = 4096,  # sequences, drawn once from the training source
-    key=None,  # JAX key; `None`: that of seed 0
-    parts=None,  # refined coefficients, of one part alone: a name in `PARTS`, or {name: mask}
+    key: Any = None,  # JAX key; `None`: that of seed 0
+    parts: Any = None,  # refined coefficients, of a part alone: a name in `PARTS`, or {name: mask}
     cool: int = 0,  # steps that each checkpoint is trained on first, at a falling rate
     cool_rate: float = 3e-4,  # where that rate starts
-    folder=None,  # where finished estimates are kept; `None` keeps none
-    experiment=None,  # what was trained, where the run does not say it
+    folder: Any = None,  # where finished estimates are kept; `None` keeps none
+    experiment: Any = None,  # what was trained, where the run does not say it
     **kwargs,  # of `over_run` and `llc.estimate`: steps, seeds, chains, draws, step_size, …
 ) -> xr.Dataset:  # as `over_run`, and with parts a dimension `part`
     "LLC over checkpoints and seeds of a run; of each part of the model (Wang et al. 2024)"

@@ -8,6 +8,7 @@ __all__ = ['AROUND', 'Calibration', 'calibrate']
 # %% ../nbs/47_calibration.ipynb #3bf1274b
 import dataclasses
 import itertools
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -98,12 +99,12 @@ def calibrate(
     params,
     data,  # as for `llc.estimate`
     *,
-    step_sizes=None,  # `None` is what `estimate` chooses, times 1/100, 1/10, 1/3, 1, 3, 10
-    localizations=None,  # `None` is what it chooses, times 1, 10, 100
-    nbetas=None,  # `None` is n / log n
+    step_sizes: Any = None,  # `None` is what `estimate` chooses, times 1/100, 1/10, 1/3, 1, 3, 10
+    localizations: Any = None,  # `None` is what it chooses, times 1, 10, 100
+    nbetas: Any = None,  # `None` is n / log n
     draws: int = 2000,  # of each chain at every setting, burn-in included
     progress: bool = True,  # a progress bar
-    key=None,  # JAX key, which must be given
+    key: Any = None,  # JAX key, which must be given
     **settings,  # further ones of `llc.estimate`
 ) -> Calibration:
     "Estimates over a grid of step size, localization and temperature"

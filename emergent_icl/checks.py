@@ -37,7 +37,7 @@ __all__ = [
 import dataclasses
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -170,7 +170,7 @@ CHECKS = {}  # {name: Check}, in the order in which they are asked
 
 
 # %% ../nbs/45_checks.ipynb #d6d70bae
-def check(caution=None, reject=None, *, remedy, name=None, **kwargs):
+def check(caution: Any = None, reject: Any = None, *, remedy, name: Any = None, **kwargs):
     "Put a function into the table, under its own name or another"
 
     def add(look):

@@ -24,6 +24,7 @@ import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -62,7 +63,7 @@ def train_arms(
     configs: dict,  # {arm: configuration}
     folder,  # of the runs
     progress: bool = True,  # a bar for each program
-    devices=None,  # to use; None: all there are
+    devices: list | None = None,  # to use; None: all there are
 ) -> dict:  # {arm: folder}
     "Train what is missing; arms that differ in array values alone are one program"
     folders = {arm: Path(folder) / run_name(c) for arm, c in configs.items()}
@@ -135,7 +136,7 @@ def _collected(row, folders):
 # %% ../nbs/83_claims.ipynb #54b2a500
 def judge_result(
     result: dict,  # what `run` returned, or its file
-    row=None,  # of this library; None: the board's row of that name
+    row: Any = None,  # of this library; None: the board's row of that name
 ) -> dict:
     "The result with contrasts, controls and verdict, worked out from its curves"
     row, data = row or ROWS[result['row']], curves(result)
@@ -202,10 +203,10 @@ def run(
     folder,  # of the runs, which rows share
     *,
     scale: str = 'laptop',  # key of `rows.SCALES`
-    images=None,  # path of Omniglot; None: the variable EMERGENT_ICL_OMNIGLOT
-    text=None,  # path of text; None: the variable EMERGENT_ICL_CORPUS
+    images: Any = None,  # path of Omniglot; None: the variable EMERGENT_ICL_OMNIGLOT
+    text: Any = None,  # path of text; None: the variable EMERGENT_ICL_CORPUS
     progress: bool = True,  # a bar for each program
-    devices=None,  # to use; None: all there are
+    devices: list | None = None,  # to use; None: all there are
     **fields,  # to replace in all arms, such as steps=100 for a trial
 ) -> dict:  # JSON: curves of every arm and seed, the verdict, and what it cost
     "Train the arms of a row, or go on where that was stopped, and judge it"
@@ -241,7 +242,7 @@ def run(
 def save_result(
     result: dict,  # what `run` returned
     folder,  # such as data/claims
-    row=None,  # None: the board's row of that name
+    row: Any = None,  # None: the board's row of that name
 ) -> Path:
     "Write a result and its row into a folder; returns the path of the result"
     row = row or ROWS[result['row']]

@@ -165,7 +165,7 @@ class Clamped:
     def __call__(self, batch, *, tap=None):
         return self._run('__call__', batch, tap)
 
-    def query(self, batch, *, tap=None):
+    def query(self, batch, *, tap: Any = None):
         return self._run('query', batch, tap)
 
     def _run(self, method, batch, tap):

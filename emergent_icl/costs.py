@@ -19,6 +19,7 @@ __all__ = [
 # %% ../nbs/71_costs.ipynb #9c0c2dbf
 import math
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,7 @@ def matmul_rate(n: int = 1024) -> float:  # side of the matrices
 
 
 def overview(
-    names=None,  # of recipes; `None`: all
+    names: Any = None,  # of recipes; `None`: all
     share: float = 0.25,  # of the matrix product's rate that training reaches
 ) -> list[dict]:
     "Parameters, steps and expected seconds here of every recipe, published and for a laptop"

@@ -25,6 +25,7 @@ __all__ = [
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -162,7 +163,7 @@ def gibbs(
     moves: int = 2,  # proposals along the zero set, between each pair of layers, a sweep
     tolerance: float = 0.004,  # relative standard error to stop at
     most: int = 2000,  # sweeps at most
-    start=None,  # where the chains start; `None` is w*
+    start: Any = None,  # where the chains start; `None` is w*
 ) -> tuple:  # (value, stderr)
     "nbeta E[½|W_L … W_1 - W_0|²] under exp(-nbeta L - gamma/2 |w-w*|²)"
     needs_gamma(gamma, 'a linear network')

@@ -31,7 +31,7 @@ import tempfile
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -170,7 +170,7 @@ class ImagesConfig(RunConfig, Items):
 @patch
 def make_source(
     self: ImagesConfig,
-    split=None,  # another split of the same classes; None: the config's own
+    split: Any = None,  # another split of the same classes; None: the config's own
 ):  # a source of `Batch`es
     "The training sequences"
     source = sequences_of(self, self.make_split() if split is None else split)
@@ -391,7 +391,7 @@ def from_record(
 
 def experiment_of(
     run,  # from `training.fit` or `runs.open`
-    experiment=None,  # what was trained, where the folder does not say it
+    experiment: Any = None,  # what was trained, where the folder does not say it
 ):  # a `core.Experiment`
     "The experiment of a run: the given one, that of `fit`, or ours as the folder records it"
     if experiment is None:
@@ -403,7 +403,7 @@ def load_model(
     run,  # from `training.fit` or `runs.open`
     step: int,  # of a checkpoint
     seed: int,  # of the run
-    experiment=None,  # what was trained, where the folder does not say it
+    experiment: Any = None,  # what was trained, where the folder does not say it
 ):  # `nnx.Module`, ready to predict
     "The model of one checkpoint of one seed; raises KeyError for a step that was not saved"
     return fill_model(experiment_of(run, experiment).make_model, run.params(step, seed))

@@ -27,6 +27,7 @@ __all__ = [
 
 # %% ../nbs/61_figures.ipynb #a8cab58a
 from math import prod
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -171,9 +172,9 @@ def panel(
 # %% ../nbs/61_figures.ipynb #6f3f0808
 def along_run(
     data,  # xarray Dataset: each variable by step, and maybe seed and further dimensions
-    names=None,  # which variables; None: all but standard errors and those of too many lines
+    names: Any = None,  # which variables; None: all but standard errors and those of too many lines
     log=(),  # names of those with a logarithmic y axis
-    stages=None,  # as for bands
+    stages: Any = None,  # as for bands
     columns: int = 3,  # panels side by side
     title: str = '',  # over the figure
 ):  # the figure
@@ -202,7 +203,7 @@ def along_run(
 # %% ../nbs/61_figures.ipynb #ed1bae10
 def head_scores(
     scores,  # xarray Dataset: each variable by step, layer, head, and maybe seed
-    stages=None,  # as for bands
+    stages: Any = None,  # as for bands
     title: str = '',  # over the figure
 ):  # the figure
     "A panel for each score, a line for each head, over the run's steps"
@@ -273,10 +274,10 @@ def at_steps(
 def fan(
     values,  # by step, one further dimension, and maybe seed
     reference: dict | None = None,  # {name: [length of that dimension]}, of a known predictor
-    total=None,  # by step and maybe seed: what the values add up to, such as the trace
-    stderr=None,  # of total
+    total: Any = None,  # by step and maybe seed: what the values add up to, such as the trace
+    stderr: Any = None,  # of total
     log: bool | str = False,  # a logarithmic y axis; symlog where values may be negative
-    at=None,  # steps for the right side; None: five from first to last
+    at: Any = None,  # steps for the right side; None: five from first to last
     title: str = '',  # over the figure
 ):  # the figure
     "Each of many values along the run, and all of them at a few steps"
@@ -374,9 +375,9 @@ def learning_coefficients(
 # %% ../nbs/61_figures.ipynb #1b7c7f50
 def landscape(
     metrics,  # xarray Dataset with loss by step, and maybe seed
-    llc=None,  # xarray Dataset as for estimates
+    llc: Any = None,  # xarray Dataset as for estimates
     scores: dict | None = None,  # {label: Dataset or array by step; its variables share a panel}
-    stages=None,  # as for bands
+    stages: Any = None,  # as for bands
     log: bool | None = None,  # logarithmic steps; None: as they are spaced
     title: str = '',  # over the figure
 ):  # the figure

@@ -39,6 +39,7 @@ __all__ = [
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -132,7 +133,7 @@ def linear_arrays(t: Tensors, ours: str, theirs: str, turned: bool = True) -> di
     return found | optional(t, f'{ours}.bias', f'{theirs}.bias')
 
 
-def optional(t: Tensors, ours: str, theirs: str, shape=None) -> dict:
+def optional(t: Tensors, ours: str, theirs: str, shape: Any = None) -> dict:
     "An array if it is there, in another shape if one is given"
     if theirs not in t:
         return {}

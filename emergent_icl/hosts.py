@@ -52,6 +52,7 @@ import uuid
 from collections import Counter
 from itertools import count as counting
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -176,7 +177,7 @@ _given = Counter()  # how often each name was exchanged
 
 def exchange(
     name: str,  # of what is given; to be called by all processes in the same order
-    value=None,  # what JSON can hold
+    value: Any = None,  # what JSON can hold
 ) -> list:  # what each process gave
     "Give something to all processes, and receive what they give"
     if alone():

@@ -21,6 +21,7 @@ __all__ = [
 # %% ../nbs/03_images.ipynb #a07cf393
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,7 +109,7 @@ def show(
     n_classes: int = 16,  # columns: the first classes, or all if there are fewer
     n_exemplars: int = 4,  # rows: the first exemplars of each
     title: str = '',  # text above the drawing
-    ax=None,  # matplotlib axes to draw on; a new figure without them
+    ax: Any = None,  # matplotlib axes to draw on; a new figure without them
 ):  # the axes
     "Draw the first items, classes from left to right and exemplars downwards, ink dark on white"
     import matplotlib.pyplot as plt
@@ -277,7 +278,7 @@ def principal_axes(
 def whiten(
     self: ItemSet,
     features: int = 64,  # components, at most the rank; 64 hold most of a 28x28 drawing
-    fit=None,  # indices or a mask of the classes to fit on; None: all of them
+    fit: Any = None,  # indices or a mask of the classes to fit on; None: all of them
 ) -> ItemSet:  # [classes, exemplars, features] float32; over the fitted items mean 0, covariance 1
     "Items as whitened principal components"
     C, E = self.n_classes, self.n_exemplars

@@ -7,6 +7,7 @@ __all__ = ['covariances', 'losses_of', 'influence', 'susceptibilities']
 
 # %% ../nbs/48_influence.ipynb #1fcb165f
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,7 @@ def covariances(
     draws: int = 1000,  # kept, of each chain; a multiple of `blocks`
     burn_in: int = 200,  # draws before these, thrown away
     blocks: int = 8,  # pieces of each chain for the error, much longer than the chain's memory
-    key=None,  # JAX key, which must be given
+    key: Any = None,  # JAX key, which must be given
     **settings,  # batch_size, control, by and start of `sampling.Chains`
 ) -> xr.Dataset:  # `covariance`, `correlation`, `stderr` [left, right]; means; `loss` by block
     "Cov[left, right] over draws around `params`; FloatingPointError when a chain diverges"
@@ -137,8 +138,8 @@ def influence(
     data,  # arrays
     sampler,  # as for `covariances`
     *,
-    queries=None,  # examples whose loss is observed, arrays like `data`; or `observe`
-    observe=None,  # `observe(params) -> [B]`, any other observables
+    queries: Any = None,  # examples whose loss is observed, arrays like `data`; or `observe`
+    observe: Any = None,  # `observe(params) -> [B]`, any other observables
     **settings,  # of `covariances`
 ) -> xr.Dataset:  # `influence`, `stderr`, `correlation` by example and query
     "Bayesian influence of examples on queries (arXiv 2509.26544): -nbeta/n Cov[l_i, phi]"
@@ -189,9 +190,9 @@ def susceptibilities(
     sampler,  # as for `covariances`
     *,
     components,  # {name: mask}, from `samplers.mask`: the part of the weights that moves
-    probe=None,  # examples towards which the data are tilted, like `data`; `None`: the data
+    probe: Any = None,  # examples towards which the data are tilted, like `data`; `None`: the data
     clusters: int | None = None,  # groups of examples or tokens, by the components they move
-    key=None,  # JAX key, which must be given
+    key: Any = None,  # JAX key, which must be given
     **settings,  # of `covariances`
 ) -> xr.Dataset:  # `susceptibility`, `stderr` by component, example, token; `observable`, `cluster`
     "Answer of each component to data tilted by a token (arXiv 2504.18274): -nbeta Cov[L, l_j - L]"

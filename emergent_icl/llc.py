@@ -22,6 +22,7 @@ __all__ = [
 import dataclasses
 import html
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -250,7 +251,7 @@ class Walk:
         self.tries, self.checked, self.spectra = 0, 0, None
         self.begin()
 
-    def start(self, name, step_size, positions=None) -> Chains:
+    def start(self, name, step_size, positions: Any = None) -> Chains:
         "Chains at a step size; from w*, or from positions [C, P]"
         a, around = self.asked, self.around
         kernel = a.sampler(step_size, a.nbeta, a.localization, mask=self.mask, box=a.box)
@@ -343,7 +344,7 @@ def estimate(
     draws: int | None = None,  # of each chain; `None`: until stderr < rtol x value, or max_draws
     burn_in='auto',  # draws thrown away, or 'auto' for a drift test
     batch_size: int | None = None,  # for each draw; `None`: all up to 1,024 examples, else 512
-    mask=None,  # pytree of 0/1 or bools: what may move (`samplers.mask`)
+    mask: Any = None,  # pytree of 0/1 or bools: what may move (`samplers.mask`)
     box: float | None = None,  # walls at w* ± box
     sampler=averaged_sgld,  # or `sgld`, `rmsprop_sgld`, `sgnht`
     control: bool | None = None,  # control variate; `None`: where there are minibatches of arrays
@@ -351,7 +352,7 @@ def estimate(
     max_draws: int = 40_000,  # of each chain
     reference_losses: dict | None = None,  # {'predict zero': 4.125}, beside shuffled weights
     audit: bool = True,  # run as many draws again at half the step, from where the chains ended
-    key=None,  # JAX key, which must be given
+    key: Any = None,  # JAX key, which must be given
 ) -> Estimate:
     "The local learning coefficient at `params` (Lau et al. 2023), with an error and a verdict"
     sizes = dict(chains=chains, batch_size=batch_size)

@@ -46,7 +46,7 @@ from .transformer import Transformer
 def answers(
     model,  # of any architecture
     batch,  # [B] sequences
-    choices=None,  # [B, C] int labels of interest, -1 for none; for image-label sequences
+    choices: Any = None,  # [B, C] int labels of interest, -1 for none; for image-label sequences
 ):  # [B, C + 1] probabilities, the last of all other labels; [B, K] predictions; or [B, T]
     "What a model says of each sequence"
     if isinstance(batch, Batch):
@@ -188,12 +188,12 @@ def plane(
 # %% ../nbs/63_looks.ipynb #a07a3fb5
 def look(
     run,  # from runs.open
-    source=None,  # sequences to look at; None: what usual_source says
+    source: Any = None,  # sequences to look at; None: what usual_source says
     *,
     n: int = 4,  # sequences to choose from, 64 at most
     max_tokens: int = 48,  # of the patterns
     seed: int = 0,  # which sequences
-    experiment=None,  # of the run; None: as recorded
+    experiment: Any = None,  # of the run; None: as recorded
     **chosen,  # steps, seeds, progress: as for probes.over_run
 ) -> xr.Dataset:
     "Attention, answers, path and known predictors for every checkpoint; raises as `over_run` does"

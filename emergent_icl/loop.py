@@ -24,6 +24,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,7 @@ def placement(
 # %% ../nbs/36_loop.ipynb #d6718aea
 def make_machine(
     members: list,  # of `program.Member`, which differ in numbers alone
-    devices=None,  # which need not exist; None: all there are
+    devices: list | None = None,  # which need not exist; None: all there are
 ) -> Machine:
     "The compiled pieces of some runs, with all devices in use"
     devices = list(jax.devices() if devices is None else devices)
@@ -96,7 +97,8 @@ def make_machine(
 
 def abstract_program(
     experiment,  # as for `fit`
-    devices=None,  # which need not exist, such as those of `compiling.topology`; None: all here
+    devices: list
+    | None = None,  # which need not exist, such as those of `compiling.topology`; None: all here
 ):  # (what `jax.jit` made, its arguments), for `compiling.compile_ahead`
     "The program of K steps that `fit` runs, with shapes for arguments; no number is made"
     machine = make_machine([Member(experiment, source_shapes(experiment))], devices)
@@ -317,9 +319,9 @@ def train(
     experiment,  # a `core.Experiment`; its checkpoint settings are not used
     *,
     probes=(),  # further ones: functions `model -> dict of scalars`
-    on_metrics=None,  # called as `on_metrics(step, {name: [S] array})` with every row
+    on_metrics: Any = None,  # called as `on_metrics(step, {name: [S] array})` with every row
     progress: bool = True,  # a bar with loss, rate and time left
-    devices=None,  # to use; None: all there are
+    devices: list | None = None,  # to use; None: all there are
 ) -> Trained:
     "Train several seeds at once, in memory; raises FloatingPointError when a loss is not finite"
     further = [probes] if callable(probes) else list(probes)

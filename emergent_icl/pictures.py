@@ -19,6 +19,8 @@ __all__ = [
 ]
 
 # %% ../nbs/62_pictures.ipynb #2b46e18e
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
@@ -43,7 +45,7 @@ from .core import require
 def sequences(
     images,  # [classes, exemplars, H, W], or an ItemSet of images
     batch,  # its classes and exemplars say which images
-    answers=None,  # [n] labels the model chose for the query
+    answers: Any = None,  # [n] labels the model chose for the query
     n: int = 4,  # rows
     title: str = '',  # over the figure
 ):  # the figure
@@ -231,9 +233,9 @@ def _step_scale(fig, axs, norm, three):
 # %% ../nbs/62_pictures.ipynb #2f78a59d
 def trajectory(
     points,  # by step, component, and maybe seed
-    centers=None,  # of the osculating circles, as the points; drawn in components 1 and 2
+    centers: Any = None,  # of the osculating circles, as the points; drawn in components 1 and 2
     known: dict | None = None,  # {name: [component]}, predictors in the same space
-    explained=None,  # [component], share of the variance
+    explained: Any = None,  # [component], share of the variance
     three: bool = False,  # one view in three dimensions instead of pairs
     pairs: list | None = None,  # of components from 0; None: those of the first three
     title: str = '',  # over the figure

@@ -283,9 +283,9 @@ def over_run(
     *,
     steps: Any = None,  # of `run.steps`; None: all
     seeds: Any = None,  # of `run.seeds`; None: all
-    experiment=None,  # what was trained, where the folder does not say it
+    experiment: Any = None,  # what was trained, where the folder does not say it
     batch: int | None = None,  # models to hold at a time; None: 16, or as many as devices
-    model_of=None,  # `model_of(params) -> model`, called while JAX traces; None: as trained
+    model_of: Any = None,  # `model_of(params) -> model`, called while JAX traces; None: as trained
     progress: bool = True,  # a bar
 ) -> xr.Dataset:  # dimensions seed, step, and the probe's
     "What a probe says of every checkpoint and seed of a run; raises ValueError as `of` does"
@@ -379,7 +379,7 @@ def evaluate(
     n: int = 1000,  # sequences of each mode
     batch: int = 250,  # of them in the memory at a time
     progress: bool = True,  # a bar
-    experiment=None,  # what was trained, where the folder does not say it
+    experiment: Any = None,  # what was trained, where the folder does not say it
 ) -> dict:  # {mode: `xr.Dataset` over seeds}
     "Ask named probes of one checkpoint; raises ValueError for what there is none of"
     experiment = experiment_of(run, experiment)

@@ -26,6 +26,7 @@ __all__ = [
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -92,7 +93,7 @@ def exact(
     self: Problem,
     nbeta: float | None = None,  # n x inverse temperature; `None` is n / log n
     gamma: float = 1.0,  # localization
-    key=None,  # JAX key or integer, for answers that are sampled; `None` is 0
+    key: Any = None,  # JAX key or integer, for answers that are sampled; `None` is 0
 ) -> tuple:  # (value, stderr); stderr is 0 for a closed form or a quadrature
     "What a perfect sampler returns; computed once"
     nbeta, key = self.nbeta if nbeta is None else float(nbeta), 0 if key is None else key
@@ -335,7 +336,7 @@ class Monomials:
         t,  # inverse temperature of K
         gamma=0.0,  # localization around `center`
         box=1.0,  # the prior is uniform on |w_i| <= box; `math.inf` with gamma > 0
-        center=None,  # [d]; `None` is the origin, and the only one for a sum
+        center: Any = None,  # [d]; `None` is the origin, and the only one for a sum
     ):  # float
         "t E[K] under exp(-t K - gamma/2 |w-center|²) in the box, by quadrature"
         if not self.product:

@@ -37,6 +37,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tyro.conf import Positional
@@ -424,10 +425,10 @@ RUN_SECTIONS = {  # title: what writes it
 # %% ../nbs/95_reports.ipynb #c2362fb0
 def write_report(
     folder,  # of a run or a sweep, or the address of a run in a store
-    path=None,  # of the file; None: report.html in the folder
-    experiment=None,  # what was trained, where the folder does not say it
+    path: Any = None,  # of the file; None: report.html in the folder
+    experiment: Any = None,  # what was trained, where the folder does not say it
     n: int = 1000,  # sequences of each evaluation
-    images=None,  # where the run's images are now; None: where they were
+    images: Any = None,  # where the run's images are now; None: where they were
     progress: bool = True,  # bars
 ) -> dict:  # the file, its sections with what is wrong with each, and what is missing
     "Write what is known of a run as one HTML file; raises FileNotFoundError if there is none"

@@ -33,6 +33,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from dataclasses import fields as dataclass_fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from flax import nnx
@@ -353,8 +354,8 @@ def row_configs(
     row: Row,
     items: str,  # one of its item sets
     scale: str = 'laptop',  # key of `SCALES`
-    images=None,  # path of Omniglot; None: what the environment holds
-    text=None,  # path of text; None: what the environment holds
+    images: Any = None,  # path of Omniglot; None: what the environment holds
+    text: Any = None,  # path of text; None: what the environment holds
     **fields,  # to replace in all arms, such as steps=100 for a trial
 ) -> dict:  # {arm: configuration}
     "The configurations of a row's arms; raises ValueError for what does not fit"

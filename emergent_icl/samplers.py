@@ -151,9 +151,9 @@ def sgld(
     step_size,  # eps
     nbeta,  # n x inverse temperature, the factor of the mean loss
     localization,  # gamma, the spring towards w*
-    mask=None,  # pytree of 0/1 or bools: what moves; `mask(params, pattern)` makes one
-    box=None,  # reflect every weight at w* ± box
-    prior=None,  # precision of a Gaussian prior around zero: a weight decay in the posterior
+    mask: Any = None,  # pytree of 0/1 or bools: what moves; `mask(params, pattern)` makes one
+    box: Any = None,  # reflect every weight at w* ± box
+    prior: Any = None,  # precision of a Gaussian prior around zero: a weight decay in the posterior
 ) -> Sampler:
     "Stochastic gradient Langevin dynamics (Welling & Teh 2011)"
     return Sampler(step_size, nbeta, localization, mask, box, prior=prior, kind='sgld')
@@ -163,9 +163,9 @@ def averaged_sgld(
     step_size,
     nbeta,
     localization,
-    mask=None,
-    box=None,
-    prior=None,  # as for `sgld`
+    mask: Any = None,
+    box: Any = None,
+    prior: Any = None,  # as for `sgld`
 ) -> Sampler:
     "SGLD with the mean of this and the last step's noise (Leimkuhler & Matthews 2013)"
     return Sampler(step_size, nbeta, localization, mask, box, prior=prior, kind='averaged_sgld')
@@ -175,9 +175,9 @@ def rmsprop_sgld(
     step_size,
     nbeta,
     localization,
-    mask=None,
-    box=None,
-    prior=None,  # as for `sgld`
+    mask: Any = None,
+    box: Any = None,
+    prior: Any = None,  # as for `sgld`
     warm_up=500,  # draws in which the preconditioner adapts; frozen after, to have no bias
     decay=0.99,  # of the running mean square of the force
     damping=1.0,  # added to its root: a weight's step is step_size / (damping + root)
@@ -192,9 +192,9 @@ def sgnht(
     step_size,  # eps; one step moves sqrt(eps / 2) times the momentum
     nbeta,
     localization,
-    mask=None,
-    box=None,
-    prior=None,  # as for `sgld`
+    mask: Any = None,
+    box: Any = None,
+    prior: Any = None,  # as for `sgld`
     friction=1.0,  # the least friction; the thermostat adds what minibatch noise needs
 ) -> Sampler:
     "Stochastic gradient Nosé-Hoover thermostat (Ding et al. 2014): momentum, adaptive friction"
@@ -240,7 +240,7 @@ def mask(
     params,  # pytree
     *patterns,  # paths such as 'blocks.0.*'; an array moves if any matches
     axis: int | None = None,  # with `index`: only this slice moves, such as the axis of heads
-    index=None,  # integer, or several
+    index: Any = None,  # integer, or several
 ):  # pytree of bool arrays like `params`
     "What may move: by path, and within arrays by index"
     named = named_leaves(params)
@@ -266,7 +266,7 @@ class Free:
 
 def free_entries(
     params,  # pytree
-    mask=None,  # pytree of 0/1 or bools like `params`; `None`: every float moves
+    mask: Any = None,  # pytree of 0/1 or bools like `params`; `None`: every float moves
 ) -> Free:
     "Where the moving entries are: found once, before anything is compiled"
     leaves = jax.tree.leaves(params)

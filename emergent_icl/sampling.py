@@ -455,8 +455,8 @@ def sample(
     chains: int = 4,  # walks side by side
     draws: int = 1000,  # kept, of each chain
     burn_in: int = 0,  # draws before these, thrown away
-    folder=None,  # where draws are kept as Zarr; a call that asks for more of them goes on
-    key=None,  # JAX key, which must be given
+    folder: Any = None,  # where draws are kept as Zarr; a call that asks for more of them goes on
+    key: Any = None,  # JAX key, which must be given
     **kwargs,  # batch_size, observe, covariance, per_example, control, thin, … of `Chains`
 ) -> xr.Dataset:  # loss, baseline, distance, norm, gradient_norm by chain and draw
     "Draw weights around `params`, and keep losses, norms and what was observed"

@@ -28,6 +28,7 @@ import inspect
 import math
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import jax
 from flax import nnx
@@ -124,7 +125,7 @@ def make_mesh(
     replica: int = 1,  # devices along each axis; their product must not exceed those there are
     data: int = 1,
     model: int = 1,
-    devices=None,  # which ones; None: all of the default platform
+    devices: list | None = None,  # which ones; None: all of the default platform
 ) -> Mesh:
     "A device mesh with the axes `replica`, `data`, `model`, laid out along a TPU's own wires"
     shape, devices = (replica, data, model), list(jax.devices() if devices is None else devices)
@@ -193,7 +194,7 @@ def shardings(
     tree,  # arrays or shapes: parameters, an optimizer's state, or a dict of both
     mesh: Mesh,
     layout: str | dict = 'data_parallel',  # a name in `LAYOUTS`, or a dict to mesh axes
-    params=None,  # `nnx.State` whose parameters carry axis names; None: `tree` itself
+    params: Any = None,  # `nnx.State` whose parameters carry axis names; None: `tree` itself
     replicas: bool = False,  # every array has a leading axis of seeds, cut over `replica`
 ):  # a tree of `NamedSharding`
     "The place of every array; whole where no name is known"
@@ -218,7 +219,9 @@ def shardings(
 
 
 # %% ../nbs/10_sharding.ipynb #c8cbbc09
-def abstract(tree, mesh, layout='data_parallel', params=None, replicas=False):  # as `shardings`
+def abstract(
+    tree, mesh, layout='data_parallel', params: Any = None, replicas=False
+):  # as `shardings`
     "Shapes, dtypes and places of a tree without its numbers, for `jit(…).lower`"
     places = shardings(tree, mesh, layout, params, replicas)
     return jax.tree.map(
@@ -226,7 +229,7 @@ def abstract(tree, mesh, layout='data_parallel', params=None, replicas=False):  
     )
 
 
-def shard(tree, mesh, layout='data_parallel', params=None, replicas=False):  # as `shardings`
+def shard(tree, mesh, layout='data_parallel', params: Any = None, replicas=False):  # as `shardings`
     "Place the arrays of a tree on a mesh by the table of rules"
     return jax.device_put(tree, shardings(tree, mesh, layout, params, replicas))
 
@@ -282,7 +285,7 @@ def constrain_like(
 # %% ../nbs/10_sharding.ipynb #029e5c05
 def replica_mesh(
     n: int,  # replicas (seeds, chains, …) to spread
-    devices=None,  # over which devices; None: all of the default platform
+    devices: list | None = None,  # over which devices; None: all of the default platform
     data: int = 1,  # devices for each replica
     model: int = 1,
 ) -> Mesh:

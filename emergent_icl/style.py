@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 # %% ../nbs/60_style.ipynb #99b7e575
+from typing import Any
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
@@ -128,7 +130,7 @@ def thin_and_mean(
     ax,  # matplotlib axes
     values,  # xarray with dimension `step`, and `seed` if there are several
     i: int = 0,  # which of the palette's colors and dashes
-    stderr=None,  # of `values`; shaded, twice, where there is one seed
+    stderr: Any = None,  # of `values`; shaded, twice, where there is one seed
     **line,  # of the mean: color, ls, lw, label
 ):  # the mean's line
     "Draw seeds as thin lines and their mean as a thick one"

@@ -26,6 +26,7 @@ import shlex
 import zlib
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -89,7 +90,7 @@ def _done(experiment, folder) -> bool:  # this very run, at its last step or at 
 # %% ../nbs/73_sweeps.ipynb #347024d3
 def read_sweep(
     folder,  # of a sweep
-    held=None,  # the content of its `sweep.json`, if it is here already
+    held: Any = None,  # the content of its `sweep.json`, if it is here already
 ) -> dict:
     "The configuration and the grid of a sweep; raises Damaged for a file that is neither"
     held = held or records.read_json(folder, 'sweep.json', 2**24)
@@ -176,7 +177,7 @@ def sweep(
     folder: str | Path,  # made if it is not there, and gone on with if it is
     *,
     progress: bool = True,  # a bar for each program
-    devices=None,  # to use; None: all there are
+    devices: list | None = None,  # to use; None: all there are
     store: str | None = None,  # prefix of an object store to copy the sweep to
     together: int | None = None,  # most runs in one program; None: all that fit
     cluster: str | None = None,  # 'slurm' or 'local': one job for each program, through submitit

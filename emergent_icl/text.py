@@ -23,6 +23,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ def _in_folder(folder):
 
 # %% ../nbs/09_text.ipynb #48d5f925
 def text_files(
-    paths=None,  # as for `read_text`
+    paths: Any = None,  # as for `read_text`
 ) -> list:
     "The files that `read_text` would read; raises one line for what is not there"
     if paths is None:
@@ -117,7 +118,7 @@ def _pieces(file, size):
 
 # %% ../nbs/09_text.ipynb #8d8612fa
 def read_text(
-    paths=None,  # a folder, a file or a list of files, UTF-8 or .gz; None: EMERGENT_ICL_CORPUS
+    paths: Any = None,  # a folder, a file or a list, UTF-8 or .gz; None: EMERGENT_ICL_CORPUS
     size: int = 1_000_000,  # bytes to read at a time, small enough for any memory
 ) -> Iterator:  # of pieces of text
     "Stream text files; raises one line that names a file that is missing, damaged or not UTF-8"
@@ -151,7 +152,7 @@ LONGEST_WORD = 64  # bytes inside which pairs are merged
 def train_tokenizer(
     texts: str | Iterable,  # a text or texts, such as `read_text(folder)`
     vocab_size: int,  # tokens, at least the 256 bytes; Hoogland et al. 2024 use 5,000
-    path=None,  # JSON file to save to, if any
+    path: Any = None,  # JSON file to save to, if any
 ):  # `tokenizers.Tokenizer`
     "Learn a byte-level BPE; ValueError if the texts do not support a vocabulary of that size"
     tokenizers = needs('tokenizers', 'language')

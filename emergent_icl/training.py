@@ -38,6 +38,7 @@ import threading
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -247,10 +248,10 @@ def fit_together(
     folders,  # one for each
     *,
     probes=(),  # further ones for each, beside those that `make_probes` makes
-    on_metrics=None,  # called as `on_metrics(folder, step, {name: [S] array})` with every row
+    on_metrics: Any = None,  # called as `on_metrics(folder, step, {name: [S] array})` for every row
     progress: bool = True,  # one bar for all
-    devices=None,  # to use; None: all there are
-    store=None,  # prefixes of an object store, one for each, such as ['s3://bucket/run', …]
+    devices: list | None = None,  # to use; None: all there are
+    store: Any = None,  # prefixes of an object store, one for each, such as ['s3://bucket/run', …]
 ) -> list:  # of `runs.Run`
     "Train several runs as one compiled program; finished ones stay as they are. Raises like `fit`"
     folders, jobs = [Path(folder) for folder in folders], []
@@ -379,9 +380,9 @@ def fit(
     folder,  # of the run; made if it is not there, and gone on with if it is
     *,
     probes=(),  # further ones: functions `model -> dict of scalars`
-    on_metrics=None,  # called as `on_metrics(step, {name: [S] array})` with every row
+    on_metrics: Any = None,  # called as `on_metrics(step, {name: [S] array})` with every row
     progress: bool = True,  # a bar with loss, rate and time left
-    devices=None,  # to use; None: all there are
+    devices: list | None = None,  # to use; None: all there are
     store: str | None = None,  # prefix of an object store to copy to, such as 's3://bucket/run'
 ) -> runs.Run:  # its `experiment` is the given one
     """Train a run into a folder, or go on with it, and ask its probes on the way

@@ -24,6 +24,7 @@ import itertools
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -173,7 +174,7 @@ def _sliders(dials, frames, first, sheet, columns, start, title):
 def export_html(
     draw,  # draw(*values) -> matplotlib Figure, all of one size, for every combination of values
     dials: dict,  # {name: list of values}, one slider each
-    path=None,  # file to write; None: none
+    path: Any = None,  # file to write; None: none
     *,
     start: dict | None = None,  # {name: index} of where sliders stand at first
     title: str = '',  # over the sliders
