@@ -45,16 +45,17 @@ from .core import require
 # %% ../nbs/97_cli.ipynb #ab1bf33d
 def take_streams():  # where the answer goes
     "Set standard output aside for the answer; what others print there goes to standard error"
+    closed = sys.stdout is None
     for number, name in ((1, 'stdout'), (2, 'stderr')):
         if getattr(sys, name) is None:  # closed by whoever started us
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
-            setattr(sys, name, open(number, 'w', closefd=False))
+            setattr(sys, name, open(number, 'w', errors='replace', closefd=False))
+        else:  # what a terminal cannot show is a question mark
+            getattr(sys, name).reconfigure(errors='replace')
     answers = os.fdopen(os.dup(1), 'w', encoding=sys.stdout.encoding, errors='replace')
     os.dup2(2, 1)
-    for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is a question mark
-        stream.reconfigure(errors='replace')
-    return answers
+    return None if closed else answers
 
 
 def say(message):
@@ -291,6 +292,8 @@ def main(words: list | None = None) -> int:  # the command line; None: `sys.argv
         logging.getLogger('matplotlib').setLevel(logging.ERROR)  # no home is no reason to talk
         logging.getLogger('emergent_icl.sweeps').setLevel(logging.INFO)
     try:
+        if answers is None:
+            raise UsageError('standard output is closed; send it somewhere, such as > /dev/null')
         return answer(sys.argv[1:] if own else list(words), own, answers)
     except UsageError as error:
         return ended(error, 2)

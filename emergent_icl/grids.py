@@ -60,7 +60,9 @@ def _whole(value) -> int:
     if isinstance(value, str) and value.strip('+-').isdecimal():
         return int(value)
     number = float(value)
-    require(number.is_integer() and not isinstance(value, bool), '', '', value, '')
+    counts = not isinstance(value, str) or 'e' in value.lower()  # '1e3' does, '2.0' is a fraction
+    whole = number.is_integer() and not isinstance(value, bool)
+    require(whole and counts, '', '', value, '')
     return int(number)
 
 

@@ -127,7 +127,7 @@ class Sampler:
         star = _ravel(center)
         force = self.nbeta * _ravel(gradient) + self.localization * (w - star)
         force = force if self.prior is None else force + self.prior * w
-        noise, moving = jax.random.normal(key, w.shape, w.dtype), w.size
+        noise, moving = _normal(key, w.size, w.dtype), w.size
         if self.mask is not None:
             keep = _ravel(jax.tree.map(_spread, self.mask, state.position))
             force, noise, moving = force * keep, noise * keep, keep.sum()
@@ -138,6 +138,18 @@ class Sampler:
 
 
 # %% ../nbs/42_samplers.ipynb #3ead7720
+def _normal(key, size, dtype, piece=2**22):
+    "Normal numbers; many of them in pieces, since random words need four times their memory"
+    if size <= piece:
+        return jax.random.normal(key, (size,), dtype)
+
+    def fill(i, out):  # the last piece begins where it still fits
+        new = jax.random.normal(jax.random.fold_in(key, i), (piece,), dtype)
+        return jax.lax.dynamic_update_slice(out, new, (jnp.minimum(i * piece, size - piece),))
+
+    return jax.lax.fori_loop(0, -(-size // piece), fill, jnp.zeros(size, dtype))
+
+
 def _ravel(tree):
     return ravel_pytree(tree)[0]
 
