@@ -33,6 +33,7 @@ def wrapped(text: str, width: int) -> str:
     return '\n'.join(lines)
 
 
+# %% ../nbs/94_judging.ipynb #1b400bc7
 @dataclass(frozen=True)
 class Claims(Command):
     """Print the claims board; or, `emergent-icl claims run NAME`, make a row of it again."""

@@ -82,6 +82,7 @@ def recurrence(loss, params, free, batch, w, key, order):
     return values, vectors[0] ** 2 * w.size
 
 
+# %% ../nbs/49_large.ipynb #032189b3
 @partial(jax.jit, static_argnames=('loss', 'steps'))
 def fall(loss, params, free, batch, held, nbeta, localization, rate, steps=20):
     "Twenty steps down nbeta L + spring: gradient norm at w*, loss on `held` there and below"
