@@ -126,20 +126,20 @@ class Ls(Command):
 # %% ../nbs/92_commands.ipynb #49f51dc9
 @dataclass(frozen=True)
 class Demo(Command):
-    """Watch in-context learning emerge: four small transformers learn from drawn characters."""
+    """Watch in-context learning emerge in data with bursts, and not in data without."""
 
     images: Path | None = None
     """Omniglot, or images in its layout (ALPHABET/characterNN/WRITER_EXEMPLAR.png): a folder,
     or a zip. Default: drawn glyphs."""
     seed: NonNegativeInt = 0
     """Root of all randomness; the same seed gives the same numbers on the same kind of machine."""
-    steps: PositiveInt = 2000
+    steps: PositiveInt = 1500
     """Training steps."""
     folder: Path = Path('emergent-icl-demo')
     """Where the figures go, and the run below it."""
 
     def devices(self):
-        return RECIPES['images_all_exemplars'].laptop().n_seeds
+        return len(demo.ARMS) * demo.demo_experiment().n_seeds
 
     def run(self):
         with blame_the_input():

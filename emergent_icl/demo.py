@@ -6,10 +6,14 @@
 __all__ = [
     'CLASSES',
     'HOLDOUT',
+    'ARMS',
     'NAMES',
     'demo_fields',
     'demo_experiment',
+    'arm_result',
     'demo_result',
+    'table_row',
+    'arm_rows',
     'demo_table',
     'draw_curves',
     'draw_sequences',
@@ -23,18 +27,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
+import matplotlib.pyplot as plt
 
-from . import experiments, figures, images, pictures
+from . import experiments, images, pictures
 from .core import fold, replacing, require
 from .grids import point_name
 from .levels import chance_levels
 from .recipes import images_all_exemplars
 from .sequences import FewShot
-from .training import fit
+from .style import curve, step_axis, tidy
+from .training import fit_together
 from .trajectories import crossing
 
 # %% ../nbs/91_demo.ipynb #c71a3266
 CLASSES, HOLDOUT = 1600, 200  # to learn from, and never seen
+ARMS = {  # what differs, by what it does
+    'bursts: the answer is in the context': dict(p_bursty=1.0, learning_rate=6e-3),
+    'no bursts: the answer must be known': dict(p_bursty=0.0, learning_rate=2e-2),
+}
 
 
 def demo_fields(n_classes: int, n_exemplars: int, block: int = 8) -> dict:
@@ -51,8 +61,9 @@ def demo_experiment(
     path: Path | None = None,  # of images in Omniglot's layout; `None`: drawn glyphs
     **fields,  # of the configuration, such as `seed` and `steps`
 ):
-    "The recipe that the demo trains, on a set of images"
-    fields = dict(probes=('icl', 'iwl'), checkpoint_log=0) | fields
+    "The recipe that the demo trains, on a set of images; `ARMS` says what differs between its runs"
+    few = dict(n_seeds=2, steps=1500, eval_linear=25, checkpoint_log=0)
+    fields = few | dict(probes=('icl', 'iwl')) | fields
     if path is None:
         return images_all_exemplars.laptop(
             **(dict(characters=CLASSES + HOLDOUT, rare=CLASSES, holdout=HOLDOUT) | fields)
@@ -66,22 +77,27 @@ def demo_experiment(
 NAMES = 'icl_closed', 'icl_open', 'iwl'
 
 
-def demo_result(run, experiment) -> dict:  # a finished run of `demo_experiment`
-    "Accuracies at the last step, means over seeds and for each; chance levels; the classes"
-    metrics, chance = run.metrics, chance_levels(experiment)
-    last, half = metrics.isel(step=-1), (1 + chance['icl_closed']) / 2
-    per_seed = []
+def arm_result(run, half: float) -> dict:  # half: of the way from chance to perfect, an accuracy
+    "Accuracies of one arm at its last step, means over seeds and for each"
+    metrics, per_seed = run.metrics, []
+    last = metrics.isel(step=-1)
     for seed in metrics.seed.values:
         step = crossing(metrics.step, metrics.icl_closed.sel(seed=seed), half)
         measured = [name + end for name in NAMES for end in ('', '_stderr')]
         row = {name: float(last[name].sel(seed=seed)) for name in measured}
         row['half_way_step'] = None if step != step else round(float(step))
         per_seed.append(dict(seed=int(seed), **row))
-    split = experiment.make_split()
+    means = {name: float(last[name].mean()) for name in NAMES}
+    return means | dict(run=str(run.folder), per_seed=per_seed)
+
+
+def demo_result(found: list, experiment) -> dict:  # found: a finished run for each of `ARMS`
+    "What each arm reached, chance levels, the classes and the configuration"
+    chance, split = chance_levels(experiment), experiment.make_split()
+    half = (1 + chance['icl_closed']) / 2
     return dict(
-        **{name: float(last[name].mean()) for name in NAMES},
+        arms={name: arm_result(run, half) for name, run in zip(ARMS, found)},
         **{f'{name}_chance': value for name, value in chance.items()},
-        per_seed=per_seed,
         classes=split.n_train,
         holdout_classes=split.n_holdout,
         steps=experiment.steps,
@@ -90,41 +106,60 @@ def demo_result(run, experiment) -> dict:  # a finished run of `demo_experiment`
 
 
 # %% ../nbs/91_demo.ipynb #2130432f
+def table_row(name: str, row: dict, step='') -> str:
+    "Three accuracies in columns"
+    values = f'{row["icl_closed"]:>12.3f}{row["icl_open"]:>12.3f}{row["iwl"]:>10.3f}'
+    return f'{name:>7}{values}{step:>23}'.rstrip()
+
+
+def arm_rows(arm: dict) -> list[str]:  # from `arm_result`
+    "The seeds of an arm, their mean and its standard error"
+    seeds, lines = arm['per_seed'], []
+    for row in seeds:
+        step = row['half_way_step']
+        step = 'never' if step is None else f'{step:,}'
+        lines.append(table_row(f'seed {row["seed"]}', row, step))
+    values = {name: [row[name] for row in seeds] for name in NAMES}
+    error = dict.fromkeys(NAMES, 0.0)
+    if len(seeds) > 1:
+        error = {name: statistics.stdev(v) / len(v) ** 0.5 for name, v in values.items()}
+    return [*lines, table_row('mean', arm), table_row('± s.e.', error)]
+
+
 def demo_table(result: dict) -> str:  # from `run_demo`
-    "The result as a small table"
-
-    def line(name, row, step=''):
-        values = f'{row["icl_closed"]:>12.3f}{row["icl_open"]:>12.3f}{row["iwl"]:>10.3f}'
-        return f'{name:>7}{values}{step:>23}'.rstrip()
-
-    seeds = result['per_seed']
-    steps = [row['half_way_step'] for row in seeds]
-    spread = lambda name: statistics.stdev([r[name] for r in seeds]) if len(seeds) > 1 else 0.0  # noqa: E731
-    error = {name: spread(name) / len(seeds) ** 0.5 for name in NAMES}
+    "The result as a small table that explains itself"
+    lines = [f'{"":>7}{"ICL closed":>12}{"ICL open":>12}{"IWL":>10}{"ICL half-way at step":>23}']
+    for name, arm in result['arms'].items():
+        lines += [name, *arm_rows(arm)]
     chance = {name: result[f'{name}_chance'] for name in NAMES}
-    told = [
+    told = (
         f'ICL: on {result["holdout_classes"]} classes never seen, whose labels the context tells;'
-        ' closed: among the labels of',
-        'the context, open: among all; s.e.: over seeds. IWL: on the'
-        f' {result["classes"]:,} training classes, with the label not in the context.',
-        f'{result["steps"]:,} steps, {result["seconds"]} s.'
-        f' Figures: {", ".join(result["figures"])}',
-    ]
-    rows = [
-        line(f'seed {row["seed"]}', row, 'never' if step is None else f'{step:,}')
-        for row, step in zip(seeds, steps)
-    ]
-    head = f'{"":>7}{"ICL closed":>12}{"ICL open":>12}{"IWL":>10}{"ICL half-way at step":>23}'
-    means = [line('mean', result), line('± s.e.', error), line('chance', chance)]
-    return '\n'.join([head, *rows, *means, '', *told])
+        ' closed: among its labels, open: among all.',
+        f'IWL: on the {result["classes"]:,} training classes, with the label not in the context.',
+        'With bursts the answer is read in the context, and the weights learn no label.',
+        'Without bursts the weights learn labels, and nothing is read in the context.',
+        's.e.: over seeds. chance: what guessing gets.',
+        f'{result["steps"]:,} steps. Figures: {", ".join(result["figures"])}',
+    )
+    return '\n'.join([*lines, '', table_row('chance', chance), '', *told])
 
 
 # %% ../nbs/91_demo.ipynb #71c8f47d
-def draw_curves(run, experiment):
-    "In-context and in-weights accuracy and the loss, against the step. Returns the figure"
-    split, chance = experiment.make_split(), chance_levels(experiment)
-    title = f'{split.n_train:,} classes to learn from, {split.n_holdout} never seen'
-    return figures.emergence(run.metrics, dict(icl_closed=chance['icl_closed']), title)
+def draw_curves(found: list, experiment):
+    "In-context and in-weights accuracy against the step, a panel an arm. Returns the figure"
+    fig, axs = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout='constrained')
+    level = chance_levels(experiment)['icl_closed']
+    for ax, run, title in zip(axs, found, ARMS):
+        for name in NAMES:
+            curve(ax, run.metrics[name], name)
+        ax.axhline(level, color='k', ls=':', lw=1, label="chance among the context's labels")
+        step_axis(ax, run.metrics.step)
+        ax.set_title(title, fontsize=10, loc='left')
+    axs[0].set(ylim=(-0.02, 1.02), ylabel='accuracy')
+    style = dict(ncols=2, fontsize=9, frameon=False, handlelength=4)
+    fig.legend(*axs[0].get_legend_handles_labels(), loc='outside lower center', **style)
+    tidy(*axs)
+    return fig
 
 
 def draw_sequences(run, experiment, n: int = 4):  # rows
@@ -146,19 +181,22 @@ def draw_sequences(run, experiment, n: int = 4):  # rows
 # %% ../nbs/91_demo.ipynb #55715009
 def run_demo(
     experiment,  # from `demo_experiment`
-    folder: str | Path = 'emergent-icl-demo',  # of the figures, and of the run below it
+    folder: str | Path = 'emergent-icl-demo',  # of the figures, and of the runs below it
     progress: bool = True,  # a bar
 ) -> dict:
     "Train the demo, or go on with it; returns its numbers, `seconds` and the paths of `figures`"
     start, folder = time.perf_counter(), Path(folder)
     what = dict(images=experiment.images, seed=experiment.seed, steps=experiment.steps)
-    run = fit(experiment, folder / point_name(what), progress=progress)
-    paths = []
-    for name, draw in dict(emergence=draw_curves, sequences=draw_sequences).items():
+    arms = [replace(experiment, **fields) for fields in ARMS.values()]
+    folders = [folder / point_name(what | fields) for fields in ARMS.values()]
+    found, paths = fit_together(arms, folders, progress=progress), []
+    figures = dict(
+        emergence=lambda: draw_curves(found, experiment),
+        sequences=lambda: draw_sequences(found[0], experiment),
+    )
+    for name, draw in figures.items():
         paths.append(folder / f'{name}.png')
         with replacing(paths[-1]) as part:
-            draw(run, experiment).savefig(part, dpi=150, format='png')
+            draw().savefig(part, dpi=150, format='png')
     seconds = round(time.perf_counter() - start, 1)
-    return demo_result(run, experiment) | dict(
-        run=str(run.folder), seconds=seconds, figures=[str(path) for path in paths]
-    )
+    return demo_result(found, experiment) | dict(seconds=seconds, figures=[*map(str, paths)])
