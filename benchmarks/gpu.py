@@ -40,7 +40,7 @@ PEAKS = {  # dense products of 16-bit numbers, FLOP/s, from NVIDIA's data sheets
 }
 FIELDS = dict(width=16, n_heads=2, mlp_width=16)  # of a model for trying the script
 LARGE = dict(vocabulary=32_768, context=1024, width=1024, n_heads=16, n_layers=9, mlp_width=4096)
-LARGE |= dict(batch_size=16, n_seeds=1, compute_dtype='bfloat16', tied_output=True)
+LARGE |= dict(batch_size=16, compute_dtype='bfloat16', tied_output=True, output_bias=False)
 
 
 @pytree

@@ -263,7 +263,7 @@ def spread(
         name = re.sub(r'[^\w\-]+', '.', '.'.join(map(str, where))).strip('.')
         if name in arrays or is_key(leaf) or (rows and shape[:1] != [rows]):
             raise ValueError(f'checkpoints: {where} of shape {shape} cannot be spread')
-        arrays[name] = leaf = leaf if hasattr(leaf, 'dtype') else np.asarray(leaf)
+        arrays[name] = leaf = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
         own = dict(dtype=leaf.dtype.name, shape=shape[bool(rows) :], key=None, array=name)
         leaves.append(dict(path=where, **own))
     return leaves, arrays

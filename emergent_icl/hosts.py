@@ -39,6 +39,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -56,6 +57,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from fastcore.basics import patch
 from jax._src.distributed import global_state  # JAX shows its key-value store nowhere else
 from jax.experimental import multihost_utils
 
@@ -79,7 +81,10 @@ def start_hosts(
         with contextlib.suppress(AttributeError):  # it would take SIGTERM away from `training.fit`
             jax.config.update('jax_enable_preemption_service', False)
         _speak_when_aborted()
-        jax.distributed.initialize(address, count, index, initialization_timeout=timeout)
+        within = dict(initialization_timeout=timeout, shutdown_timeout_seconds=20)
+        known = inspect.signature(jax.distributed.initialize).parameters
+        within = {name: seconds for name, seconds in within.items() if name in known}
+        jax.distributed.initialize(address, count, index, **within)
         Watch().start()
         sys.excepthook = _told(sys.excepthook)
     return global_state.process_id, global_state.num_processes
@@ -301,13 +306,18 @@ class Watch(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True, name='watch')
         self.store, self.me = global_state.client, global_state.process_id
-        self.n, self.seen = global_state.num_processes, {}
+        self.n, self.seen, self.over = global_state.num_processes, {}, threading.Event()
         atexit.register(self.leave)
 
     def leave(self):
-        "Say that nothing more will come, and that this is well"
-        _ending.set()
+        "Say that nothing more will come, and that this is well; before JAX takes the store away"
         with contextlib.suppress(Exception):
+            if not self.over.is_set():  # all are still watched while they wait for each other
+                self.store.wait_at_barrier('eicl-leave', 300_000)
+        self.over.set()
+        self.join(5 * BEAT)
+        with contextlib.suppress(Exception):
+            signal.signal(signal.SIGABRT, signal.SIG_DFL)
             self.store.key_value_set(f'eicl-beat/{self.me}', 'done', allow_overwrite=True)
 
     def run(self):
@@ -317,26 +327,30 @@ class Watch(threading.Thread):
                     key = f'eicl-beat/{self.me}'
                     self.store.key_value_set(key, str(beat), allow_overwrite=True)
                 self.look()
-                time.sleep(BEAT)
-
-    def look(self):
-        "End if another process has ended"
-        last = lambda key: int(key.rpartition('/')[2])  # noqa: E731
-        for key, said in self.store.key_value_dir_get('eicl-end/'):
-            if (k := last(key)) != self.me:
-                self.store.key_value_set(f'eicl-heard/{k}/{self.me}', '', allow_overwrite=True)
-                if not _ending.is_set():
-                    line, status = json.loads(said)
-                    end(f'process {k} of {self.n} ended: {line}', status)
-        beats = {last(k): beat for k, beat in self.store.key_value_dir_get('eicl-beat/')}
-        gone = [k for k in lost(beats, self.seen, time.monotonic()) if k != self.me]
-        if gone and not _ending.is_set():
-            end(LOST.format(gone[0], self.n, f' gave no sign for {PATIENCE:.0f} s'))
+                if self.over.wait(BEAT):
+                    return
 
 
 # %% ../nbs/11_hosts.ipynb #hostwat5
 _ending = threading.Event()  # this process ends by itself
 LOST = 'process {} of {}{}: it was lost. Start all again to go on from the last full state'
+
+
+@patch
+def look(self: Watch):
+    "End if another process has ended"
+    last = lambda key: int(key.rpartition('/')[2])  # noqa: E731
+    for key, said in self.store.key_value_dir_get('eicl-end/'):
+        if (k := last(key)) != self.me:
+            self.store.key_value_set(f'eicl-heard/{k}/{self.me}', '', allow_overwrite=True)
+            if not _ending.is_set():
+                line, status = json.loads(said)
+                end(f'process {k} of {self.n} ended: {line}', status)
+    beats = {last(k): beat for k, beat in self.store.key_value_dir_get('eicl-beat/')}
+    gone = [k for k in lost(beats, self.seen, time.monotonic()) if k != self.me]
+    if gone and not _ending.is_set():
+        end(LOST.format(gone[0], self.n, f' gave no sign for {PATIENCE:.0f} s'))
+
 
 # %% ../nbs/11_hosts.ipynb #hostwat4
 BROKEN = ('gloo', 'nccl', 'connection', 'unavailable', 'deadline', 'socket')
@@ -365,7 +379,7 @@ def fail(
 def leave():
     "Part from the others, when all have come to the same end"
     if not alone():
-        _ending.set()
+        [thread.leave() for thread in threading.enumerate() if isinstance(thread, Watch)]
         with contextlib.suppress(jax.errors.JaxRuntimeError):
             jax.distributed.shutdown()
 
@@ -448,6 +462,7 @@ def load_parts(
     "Read arrays, every process its own part"
     import orbax.checkpoint as ocp
 
+    like = {k: a if hasattr(a, 'sharding') else np.asarray(a) for k, a in like.items()}
     args = ocp.checkpoint_utils.construct_restore_args(like)
     args = ocp.args.PyTreeRestore(like, restore_args=args)
     return ocp.Checkpointer(orbax_handler()).restore(Path(target).absolute(), args=args)
