@@ -420,7 +420,9 @@ def _speak_when_aborted():
 # %% ../nbs/11_hosts.ipynb #hostpar1
 @functools.cache
 def _quiet():  # Orbax warns of what is meant here, and tells errors that it also raises
-    said = re.compile('.*(target_byte_size too small|Skipping merge of|Failed to run )', re.S)
+    said = re.compile(
+        '.*(target_byte_size too small|Skipping merge of|Failed to run |_Signaling)', re.S
+    )
     logging.getLogger('absl').addFilter(lambda record: not said.match(str(record.msg)))
 
 
