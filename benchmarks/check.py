@@ -4,11 +4,15 @@ import json
 import time
 from pathlib import Path
 
+import jax
 import llc
 import numpy as np
+import ordinary_networks
 import sources
 import train
 from timing import per_cpu_second
+
+from emergent_icl import problems
 
 SAVED = Path(__file__).resolve().parents[1] / 'data' / 'bench'
 
@@ -68,6 +72,15 @@ def check_llc():
     assert 0 < llc.ours(problem, 4, 400)['loss'] < 1
 
 
+def check_reference():
+    "HMC finds the exact coefficient of a quadratic"
+    p = problems.quadratic_sgld([0.03, 0.2, 1.0, 3.0], 1.0, 1.0).problem(n=32)
+    given = p.loss, p.params, p.data, 200.0, 3.0
+    found = ordinary_networks.reference(*given, key=jax.random.key(0), rtol=0.02, seconds=20)
+    exact = p.exact(200.0, 3.0)[0]
+    assert abs(found['value'] - exact) < 4 * found['error'] < 0.12 * exact
+
+
 def check_saved():
     "What was measured reached its targets; the transformer's draws alone did not in all"
     assert all(r['per_cpu_second'] >= r['target'] for r in saved('sources')['sources'])
@@ -82,7 +95,8 @@ def check_saved():
 
 
 if __name__ == '__main__':
-    for check in (check_timing, check_numpy, check_rates, check_llc, check_saved):
+    checks = check_timing, check_numpy, check_rates, check_llc, check_reference, check_saved
+    for check in checks:
         check()
         print('right:', check.__doc__)
     print(sources.table(saved('sources')), train.table(saved('train')), sep='\n\n')
