@@ -298,23 +298,23 @@ def _check_steps(thin, accumulate, size):
 @patch
 def _know(self: Chains, control, observed):  # {name: array}
     plan, params, data, known = self.plan, self.params, self.data, {}
+    block = -(-(plan.batch_size or 1024) // plan.parts)  # examples at a time
     if 'none' in self.free.kinds or 'part' in self.free.kinds:
         moving, all_of_them = flatten(params, self.free)[0], flatten(params)[0]
         known['held'] = jnp.maximum((all_of_them**2).sum() - (moving**2).sum(), 0.0)
     with jax.default_matmul_precision('highest'):
         worth = self.chains * plan.chunk * (plan.batch_size or 0) // 4
         if plan.n is not None and (plan.batch_size is None or plan.n <= worth):
-            size = min(plan.n, plan.batch_size or 1024)
+            size = min(plan.n, block)
             losses = _example_losses(plan.loss, params, data, size)
             known |= dict(full=losses.mean()) if plan.batch_size is None else dict(examples=losses)
         if control and plan.batch_size is not None:
-            gradient = _full_gradient(plan.loss, params, self.free, data, plan.batch_size)
+            gradient = _full_gradient(plan.loss, params, self.free, data, block)
             known['center_gradient'] = gradient
         if observed is not None:
             check_data('Chains', observed)
             rows = len(jax.tree.leaves(observed)[0])
-            size = min(rows, plan.batch_size or 1024)
-            losses = _example_losses(plan.loss, params, observed, size)
+            losses = _example_losses(plan.loss, params, observed, min(rows, block))
             known |= dict(observed=observed, at_star=losses)
     return known
 
