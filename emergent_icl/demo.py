@@ -53,7 +53,7 @@ def demo_fields(n_classes: int, n_exemplars: int, block: int = 8) -> dict:
     n = n_classes if enough else n_classes * block
     rare = min(CLASSES, int(0.9 * n) // block * block)
     require(rare >= 100, 'demo', 'characters', n_classes, 'too few: at least 15')
-    require(n_exemplars >= 8, 'demo', 'drawings', n_exemplars, 'too few: at least 8 of each')
+    require(n_exemplars >= 9, 'demo', 'drawings', n_exemplars, 'too few: at least 9 of each')
     return dict(augment=not enough, rare=rare, holdout=n - rare)
 
 

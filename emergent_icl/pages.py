@@ -57,6 +57,8 @@ section { margin-top: 2.4rem; scroll-margin-top: 3.5rem; }
 .tables { display: grid; gap: 0 2.5rem;
   grid-template-columns: repeat(auto-fill, minmax(min(32rem, 100%), 1fr)); }
 .tables > div { min-width: 0; }
+.tables table { font-size: .83rem; }
+.tables th, .tables td { padding-right: .6rem; }
 .figures { display: grid; gap: 1.4rem; margin: 1rem 0;
   grid-template-columns: repeat(auto-fill, minmax(min(19.5rem, 100%), 1fr)); }
 """

@@ -44,8 +44,9 @@ def in_words(name: str) -> str:  # of a metric
     "A metric's name for a reader"
     if name in STYLES:
         return STYLES[name][0]
-    kind, _, rest = name.partition('_')
-    return f'{rest}, sequences as in training' if kind == 'training' else name.replace('_', ' ')
+    if name.startswith('training_'):
+        name = f'{name.removeprefix("training_")}, sequences as in training'
+    return name.replace('_', ' ')
 
 
 def sentence(said: str) -> str:
@@ -66,7 +67,7 @@ def plural(n: int, word: str) -> str:
 
 def beside(levels: dict) -> str:  # {predictor: value}
     "Known levels as text"
-    return ', '.join(f'{who} {number(value)}' for who, value in levels.items())
+    return ', '.join(f'{who} {value:.3g}' for who, value in levels.items())
 
 
 # %% ../nbs/69_panels.ipynb #9f6befd3
@@ -100,9 +101,9 @@ def draw_levels(ax, levels: dict):  # {predictor: value}
         ax.annotate(who, (1, level), ha='right', fontsize=8.5, color='#555555', **place)
 
 
-def small_figure(title: str):  # (figure, axes)
+def small_figure(title: str, height: float = 2.75):  # (figure, axes); height in inches
     "A panel that can be read on a phone"
-    fig, ax = plt.subplots(figsize=(4, 2.75), layout='constrained')
+    fig, ax = plt.subplots(figsize=(4, height), layout='constrained')
     ax.set_title(title, fontsize=10, loc='left', fontweight='bold')
     ax.tick_params(labelsize=9)
     tidy(ax)
@@ -138,7 +139,7 @@ def metric_figure(metrics, name: str, levels: dict) -> str:
 # %% ../nbs/69_panels.ipynb #e1b34a80
 def accuracy_figure(metrics, names: list, levels: dict) -> str:
     "Accuracies in context and in weights in one panel"
-    fig, ax = small_figure('accuracy')
+    fig, ax = small_figure('accuracy', 3.4)
     for name in names:
         curve(ax, metrics[name], name)
     draw_levels(ax, levels.get('icl_closed', {}))
