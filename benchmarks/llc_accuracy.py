@@ -78,6 +78,8 @@ def row(family, i, **settings):
         value=e.value,
         stderr=e.stderr,
         verdict=e.verdict,
+        sound=e.sound,
+        settled=e.settled,
         asymptotic=p.value,
         reasons=[str(r) for r in e.reasons],
         draws=e.settings['draws'],
@@ -217,9 +219,10 @@ def study(part, seed, n_problems=32, each=10, save=None):
                 p.data,
                 n=1000,
                 key=key,
+                profile=False,
                 **settings,
             )
-            value, error = p.exact(e.settings['nbeta'], e.settings['localization'])
+            value, error = p.exact(e.settings['nbeta'], settings['localization'])
             rows.append(
                 dict(
                     problem=p.name,
@@ -231,6 +234,7 @@ def study(part, seed, n_problems=32, each=10, save=None):
                     value=e.value,
                     stderr=e.stderr,
                     verdict=e.verdict,
+                    sound=e.sound,
                     draws=e.settings['draws'],
                     checks=[r[:2] for r in e.reasons if r.level != 'note'],
                     numbers={

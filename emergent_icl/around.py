@@ -4,21 +4,29 @@
 
 # %% auto #0
 __all__ = [
+    'PILOT',
     'at_star',
     'shuffled_losses',
     'spectrum',
     'gradient_noise',
     'descend',
     'rounding_of',
+    'flops_of',
     'Around',
+    'settled',
     'mean_error',
     'drift_of',
     'find_burn_in',
+    'kept_share',
     'missing_share',
+    'replicas',
+    'slope_of',
+    'plateau',
 ]
 
 # %% ../nbs/44_around.ipynb #fdb6e26c
 import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any
@@ -26,9 +34,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
+from fastcore.basics import patch
 
 from .core import fold
 from .samplers import Free, flatten
+from .sampling import take
 
 
 # %% ../nbs/44_around.ipynb #6e7cb62a
@@ -115,21 +126,25 @@ def gradient_noise(loss, params, free, batches, positions, control):
 
 
 # %% ../nbs/44_around.ipynb #258904c8
-@partial(jax.jit, static_argnames=('loss', 'steps'))
-def descend(loss, params, free, batch, held, nbeta, localization, rate, steps=300):
-    "Accelerated descent on nbeta L + spring: gradient norm at w*, loss on `held` there and below"
+@partial(jax.jit, static_argnames='loss')
+def descend(loss, params, free, examples, index, held, nbeta, localization, rates):
+    "Accelerated descent on nbeta L + spring: gradient norm at w*; `held` losses there and below"
     flat, rebuild = flatten(params, free)
-    gradient = jax.grad(lambda v: loss(rebuild(v), batch).mean())
 
-    def step(carry, t):
-        w, before = carry
+    def gradient(v, i):
+        batch = examples if i is None else take(examples, i)
+        return jax.grad(lambda v: loss(rebuild(v), batch).mean())(v)
+
+    def step(carry, now):
+        (w, before), (t, i, rate) = carry, now
         ahead = w + t / (t + 3) * (w - before)
-        return (ahead - rate * (nbeta * gradient(ahead) + localization * (ahead - flat)), w), None
+        force = nbeta * gradient(ahead, i) + localization * (ahead - flat)
+        return (ahead - rate * force, w), None
 
-    times = jnp.arange(float(steps), dtype=flat.dtype)
-    below = jax.lax.scan(step, (flat, flat), times)[0][0]
-    slope = jnp.linalg.norm(gradient(flat))
-    return slope, loss(rebuild(flat), held).mean(), loss(rebuild(below), held).mean()
+    times = jnp.arange(float(len(rates)), dtype=flat.dtype)
+    below = jax.lax.scan(step, (flat, flat), (times, index, rates))[0][0]
+    slope = jnp.linalg.norm(gradient(flat, None if index is None else index[0]))
+    return slope, loss(rebuild(flat), held), loss(rebuild(below), held), below
 
 
 @partial(jax.jit, static_argnames='loss')
@@ -145,6 +160,14 @@ def rounding_of(loss, params, free, batch, positions):
     return jnp.sqrt((jnp.diff(L, 4) ** 2).mean() / 70)  # a smooth loss has next to none
 
 
+# %% ../nbs/44_around.ipynb #c64d0e99
+def flops_of(loss, params, free, batch) -> float:
+    "Floating-point operations for the loss and the gradient of one example, as XLA counts them"
+    asked = at_star.lower(loss, params, free, batch).cost_analysis() or {}
+    size, rows = flatten(params, free)[0].size, len(jax.tree.leaves(batch)[0])
+    return max(float(asked.get('flops', 0.0)) / rows, 6.0 * size)
+
+
 # %% ../nbs/44_around.ipynb #b2537554
 @dataclasses.dataclass(frozen=True, eq=False)
 class Around:
@@ -157,6 +180,8 @@ class Around:
     probe: Any  # examples for curvature and descent
     held: Any  # and others, which descent has not seen
     key: Any
+    batch_size: int | None = None  # for a step of descent, where `probe` is not all the data
+    flops: float = 0.0  # for the gradient of one example
 
     @cached_property
     def star(self):  # [P]
@@ -169,15 +194,59 @@ class Around:
         return jax.tree.map(lambda a: np.asarray(a, np.float64), answer)
 
     def spectra(self, positions):  # [C, P]
-        "Eigenvalues and weights [C, 16] at each position"
+        "Eigenvalues and weights [C, 16], or 8 of many weights, at each position"
         positions = jnp.where(jnp.isfinite(positions), positions, self.star)
         keys = jax.random.split(fold(self.key, 'spectrum'), len(positions))
-        order = min(16, self.star.size)
+        order = min(16 if self.star.size < 4096 else 8, self.star.size)
         at = [
             self.ask(spectrum, self.free, self.probe, w, key, order=order)
             for w, key in zip(positions, keys, strict=True)
         ]
         return [np.stack(part) for part in zip(*at, strict=True)]
+
+
+# %% ../nbs/44_around.ipynb #a64acdec
+@patch
+def descent(self: Around, nbeta, localization, h_star):  # the largest curvature at w*
+    "As `descend`: gradient norm at w*, losses of held examples there and below, where it ended"
+    rate, size = 0.75 / (nbeta * h_star + localization), self.batch_size
+    steps = 300 if self.star.size < 4096 else 100
+    rates, index, examples = np.full(steps, rate, np.float32), None, self.probe
+    if size is not None and self.probe is not self.data:
+        examples = self.probe if hasattr(self.data, 'sample') else self.data
+        shape, rows = (steps, size), len(jax.tree.leaves(examples)[0])
+        index = jax.random.randint(fold(self.key, 'descent'), shape, 0, rows, jnp.int32)
+        rates = rates / 3 * np.linspace(1, 0, steps, dtype=np.float32)
+    given = examples, index, self.held, nbeta, localization, rates
+    return self.ask(descend, self.free, *given)
+
+
+@patch
+def moved(self: Around, position):  # [P]
+    "The same around other weights"
+    with jax.default_matmul_precision('highest'):
+        params = flatten(self.params, self.free)[1](jnp.asarray(position, self.star.dtype))
+    return dataclasses.replace(self, params=params)
+
+
+# %% ../nbs/44_around.ipynb #cb345d19
+def settled(around: Around, nbeta, localization, h_star, most=20):
+    "The minimum that descent reaches, the spring moved along each time, and how far it is"
+    begin, first, w = around.star, None, around
+    for _ in range(most):  # until a descent gains less than a tenth of a unit of nbeta L
+        _, here, below, end = w.descent(nbeta, localization, h_star)
+        first = here if first is None else first
+        gain = nbeta * (here.mean() - below.mean())
+        if not gain > 0:
+            break
+        w, last = w.moved(end), below
+        if gain < 0.1:
+            break
+    if w is around:
+        return w, dict(settled_distance=0.0, settled_loss=0.0, settled_function=0.0)
+    far = float(jnp.linalg.norm(w.star - begin))
+    fell, change = float(first.mean() - last.mean()), float(np.sqrt(((last - first) ** 2).mean()))
+    return w, dict(settled_distance=far, settled_loss=fell, settled_function=change)
 
 
 # %% ../nbs/44_around.ipynb #db76221c
@@ -193,9 +262,14 @@ def mean_error(x):  # [chain, draw]
     ess = ess if np.isfinite(ess) else 1.0
     rhat = float(array_stats.rhat(x, chain_axis=0, draw_axis=1)) if len(x) > 1 else np.nan
     between = x.mean(1).std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else 0.0
-    return x.mean(), max(x.std() / np.sqrt(max(ess, 1)), between), ess, rhat
+    blocks = x[:, x.shape[1] % 12 :].reshape(12 * len(x), -1).mean(1)
+    apart, error = blocks.std(ddof=1) / np.sqrt(len(blocks)), x.std() / np.sqrt(max(ess, 1))
+    if x.shape[1] >= 240 and apart > 1.5 * error:  # momentum oscillates, and that looks short
+        ess, error = (x.std() / apart) ** 2, apart
+    return x.mean(), max(error, between), ess, rhat
 
 
+# %% ../nbs/44_around.ipynb #9e4ce91f
 def drift_of(x):  # [chain, draw]
     "Change from the first to the last third, and its standard error"
     third = max(x.shape[1] // 3, 1)
@@ -213,10 +287,132 @@ def find_burn_in(x, distance2):  # [chain, draw] both
     return burn
 
 
-def missing_share(values, weights, step_size, nbeta, localization, burn, total):  # [C, order]
+def kept_share(stiff, step_size, friction=np.inf):
+    "What one draw leaves of an offset from the minimum of a quadratic: slowest mode"
+    if np.isinf(friction):
+        return np.clip(1 - step_size * stiff / 2, 0, 1 - 1e-12)
+    h = np.sqrt(step_size)
+    drag = 2 / h * np.tanh(friction * h / 2)  # 2/h without memory
+    rate = drag / 2 - np.sqrt(np.maximum(drag**2 / 4 - stiff, 0))
+    return np.clip(np.exp(-h * rate), 0, 1 - 1e-12)
+
+
+def missing_share(values, weights, step_size, nbeta, localization, burn, total, friction=np.inf):
     "Share of the value that draws `burn` to `total` still miss, on a quadratic, from w* on"
-    a = nbeta * np.maximum(values, 0)
+    a = nbeta * np.maximum(values, 0)  # [C, order]
     share = weights * a / (a + localization)
-    keep = np.clip(1 - step_size * (a + localization) / 2, 0, 1 - 1e-12) ** 2
+    keep = kept_share(a + localization, step_size, friction) ** 2
     missing = (keep**burn - keep**total) / (1 - keep) / (total - burn)
     return float((share * missing).sum() / max(share.sum(), 1e-30)) if share.sum() > 0 else 0.0
+
+
+# %% ../nbs/44_around.ipynb #613f2ff3
+PILOT = 50  # draws before the step is compared with the curvature where the chain is
+
+
+def _fit_steps(start, around, nbeta, gamma, steps, target, most):
+    "Chains, a setting each, whose steps fit where they are: draws [C, W], distances, fine, steps"
+    run, kept = start(steps, nbeta, gamma), None
+
+    def shorter():  # steps that fit the curvature where the chains are, or None
+        stiff = nbeta * np.maximum(around.spectra(run.positions)[0].max(1), 0) + gamma
+        ratio = np.where(fine, np.maximum(steps * stiff / target, 1.0), 8.0)
+        return steps / np.minimum(ratio, 8.0) if (ratio > 1.5).any() else None
+
+    for tries in itertools.count():
+        out = run.run(PILOT if kept is None else kept['loss'].shape[1])
+        first, kept = kept is None, out if kept is None else _joined(kept, out)
+        fine = np.isfinite(kept['loss']).all(1) & np.isfinite(kept['distance']).all(1)
+        x = nbeta[:, None] * (kept['loss'].astype(float) - kept['baseline'])
+        known = [mean_error(row[None, len(row) // 3 :])[:3] for row in x[fine]]
+        done = x.shape[1] >= most or all(e < 0.04 * abs(v) and n > 15 for v, e, n in known)
+        less = shorter() if tries < 8 and (first or done or not fine.all()) else None
+        if less is not None:
+            steps = less
+            run, kept = start(steps, nbeta, gamma), None
+        elif done or not fine.any():
+            break
+    return x, kept['distance'], fine, steps
+
+
+# %% ../nbs/44_around.ipynb #9bdd7708
+def _joined(a, b):
+    return {k: np.concatenate([a[k], b[k]], 1) for k in a}
+
+
+def _replica(x, distance, fine, gap, norm):  # draws of one chain, and what to measure them with
+    "What is known of one setting"
+    burn, none = len(x) // 3, ('value', 'stderr', 'ess', 'left', 'below', 'drift', 'far')
+    row = dict.fromkeys(none, np.nan) | dict(draws=len(x), ok=False)
+    if not fine:
+        return row
+    x, d = x[None, burn:], distance[None, burn:]
+    (value, error, ess, _), (change, spread) = mean_error(x), drift_of(x)
+    row |= dict(value=value, stderr=error, ess=ess, left=value / gap, below=(x < 0).mean())
+    row |= dict(drift=max(abs(change) - 2 * spread, 0) / max(abs(value), 1e-12))
+    row |= dict(far=d.mean() / norm if norm else 0.0)
+    stays = row['left'] < 0.25 and row['below'] < 0.25 and row['drift'] < 0.25 and row['far'] < 4
+    return row | dict(ok=bool(stays and value > 2 * error and ess > 10))
+
+
+# %% ../nbs/44_around.ipynb #28a68b19
+def replicas(
+    start,  # `start(steps, nbetas, localizations) -> Chains`, [size] each
+    around: Around,
+    nbetas,  # [R]
+    localizations,  # [R]
+    h_star: float,  # the largest curvature at w*
+    target: float,  # of step_size * (nbeta h + localization)
+    gap: float,  # loss of a model that knows nothing, above that of w*
+    size: int = 4,  # chains in one program
+    most: int = 4000,  # draws of each chain
+) -> xr.Dataset:  # value, stderr, ess, left, below, drift, far, ok by replica
+    "One chain for each setting"
+    nbetas, gammas = np.broadcast_arrays(np.asarray(nbetas, float), localizations)
+    order = np.argsort(-gammas / nbetas)  # the tightest first; it hints at steps for the others
+    nbetas, gammas, h = nbetas[order], gammas[order], h_star
+    rows, norm = [], float(jnp.linalg.norm(around.star))
+    for first in range(0, len(gammas), size):
+        at = np.minimum(first + np.arange(size), len(gammas) - 1)
+        nbeta, gamma = nbetas[at], gammas[at]
+        if rows and not rows[-1]['ok'] and most < 400:  # dear, and looser ones would not hold
+            none = dict.fromkeys(rows[-1], np.nan) | dict(draws=0, ok=False)
+            rows += [none | dict(localization=gammas[i], nbeta=nbetas[i]) for i in np.unique(at)]
+            continue
+        found = _fit_steps(start, around, nbeta, gamma, target / (nbeta * h + gamma), target, most)
+        h = max(h, (target / found[3][-1] - gamma[-1]) / nbeta[-1])
+        for i in range(min(size, len(gammas) - first)):
+            x, distance, fine, step = (part[i] for part in found)
+            own = dict(localization=gamma[i], nbeta=nbeta[i], step_size=step)
+            rows.append(own | _replica(x, distance, fine, nbeta[i] * gap, norm))
+    rows = [rows[i] for i in np.argsort(order)]
+    return xr.Dataset({k: ('replica', np.array([r[k] for r in rows])) for k in rows[0]})
+
+
+# %% ../nbs/44_around.ipynb #d4cdd84f
+def slope_of(x, value, error):  # [3 or more] each
+    "Relative change of the value for a unit of x, by least squares, and its error"
+    weight = 1 / np.maximum(error, 1e-3 * abs(value)) ** 2
+    middle = (weight * x).sum() / weight.sum()
+    spread = (weight * (x - middle) ** 2).sum()
+    level = (weight * value).sum() / weight.sum()
+    return (weight * (x - middle) * value).sum() / spread / level, 1 / np.sqrt(spread) / abs(level)
+
+
+def plateau(at: xr.Dataset, tenth=0.1):  # replicas at one temperature, as `replicas` gives them
+    "(lowest, highest) localization of the longest decade or more without a change, or None"
+    at = at.sortby('localization')
+    x, v, e = np.log10(at.localization.values), at.value.values, at.stderr.values
+    best = None
+    for i in range(len(x)):
+        for j in range(i + 2, len(x)):
+            long = x[j] - x[i] > 0.99 and (best is None or x[j] - x[i] > x[best[1]] - x[best[0]])
+            if not long or not at.ok.values[i : j + 1].all():
+                continue
+            some = slice(i, j + 1)
+            slope, off = slope_of(x[some], v[some], e[some])
+            high, low = i + v[some].argmax(), i + v[some].argmin()
+            noise = 1.5 * np.hypot(e[high], e[low])
+            if max(abs(slope), off) < tenth and v[high] - v[low] < tenth * v[some].mean() + noise:
+                best = i, j
+    return best and (10 ** x[best[0]], 10 ** x[best[1]])

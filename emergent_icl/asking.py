@@ -212,9 +212,8 @@ class Llc(OnHosts, Sampling):
     parts: Literal['heads', 'layers'] | None = None
     """Refined coefficients, of each attention head or each layer alone while the rest stays.
     Default: of all weights."""
-    cool: NonNegativeInt = 0
-    """Steps of training at a rate that falls to zero, that each checkpoint goes through first:
-    at a high rate it is no minimum."""
+    settle: bool = False
+    """Let each checkpoint go to the minimum that descent reaches: at a high rate it is none."""
     out: Path | None = None
     """Where results go. Default: into the run's folder."""
     images: Path | None = None
@@ -277,18 +276,18 @@ def count_aloud(asked: Llc, run, places: dict, settings: list):
 
 
 # %% ../nbs/93_asking.ipynb #5ab4648f
-def _label(setting: dict, cool: int) -> str:  # of one setting
+def _label(setting: dict, settle: bool) -> str:  # of one setting
     given = [f'{k.replace("_", " ")} {v:g}' for k, v in setting.items() if v is not None]
-    return (', '.join(given) or 'chosen settings') + f', cooled {cool} steps' * bool(cool)
+    return (', '.join(given) or 'chosen settings') + ', settled' * settle
 
 
 def estimates(asked: Llc, run, places: dict, setting: dict, out: Path):
     "The estimates of one setting, by label; finished ones are read from their folder"
     same = {name: getattr(asked, name) for name in ('n', 'batch_size', 'chains', 'draws')}
-    settings = setting | same
+    settings = setting | same | (dict(settle=True) if asked.settle else {})
     content = json.dumps([settings, asked.seed, run.info.get('id')])
     mark = hashlib.sha256(content.encode()).hexdigest()[:12]
-    label = _label(setting, asked.cool)
+    label = _label(setting, asked.settle)
     if hosts.first():
         print(label, file=sys.stderr)
     found = along.learning_coefficients(
@@ -296,7 +295,6 @@ def estimates(asked: Llc, run, places: dict, setting: dict, out: Path):
         key=jax.random.key(asked.seed),
         folder=out / 'llc' / mark,
         parts=asked.parts,
-        cool=asked.cool,
         **places,
         **settings,
     )
@@ -315,6 +313,7 @@ def llc_rows(results: dict) -> list[dict]:  # from `estimates`
             row = dict(seed=int(seed), step=int(step), setting=label)
             row |= {name: finite(one[name]) for name in plain}
             row |= dict(verdict=str(one.verdict.item()), reasons=str(one.reasons.item()))
+            row |= dict(sound=bool(one.sound), settled=bool(one.settled))
             out.append(row | dict(per_chain=[finite(v) for v in one.llc.values]))
     return out
 
@@ -361,7 +360,7 @@ def estimate_run(asked: Llc) -> dict:
         n=asked.n,
         n_counts='sequences',
         parts=asked.parts,
-        cool=asked.cool,
+        settle=asked.settle,
         loss=next(iter(results.values())).loss,
         estimates=found,
         figure=f'{picture}.png' if asked.plot else None,

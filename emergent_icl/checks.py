@@ -20,9 +20,8 @@ __all__ = [
     'drift',
     'left',
     'far',
-    'sensitivity',
-    'multiplicity',
-    'gamma',
+    'localization',
+    'temperature',
     'descent',
     'negative',
     'below',
@@ -42,21 +41,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from fastcore.basics import patch
 
 from emergent_icl.around import (
     Around,
-    descend,
     drift_of,
     gradient_noise,
     mean_error,
     missing_share,
+    plateau,
     rounding_of,
     shuffled_losses,
+    slope_of,
 )
 
 from .core import fold
-from .samplers import sgld
+from .samplers import friction_of, sgld
 from .sampling import Chains, take
 
 
@@ -81,7 +82,8 @@ class Evidence:
     d2: np.ndarray  # [ok, W] |w - w*|²
     h_star: float  # the largest curvature at w*
     references: dict  # {name: loss} of models that know nothing
-    chosen: str = ''  # how gamma was chosen; empty if it was given
+    profile: xr.Dataset | None = None  # single chains at other settings (`around.replicas`)
+    chosen: bool = False  # whether gamma was chosen here
     numbers: dict = dataclasses.field(default_factory=dict)
     reasons: list = dataclasses.field(default_factory=list)
 
@@ -89,21 +91,24 @@ class Evidence:
     def mean(self):  # value, standard error, effective sample size, R-hat
         return mean_error(self.x)
 
-    value = property(lambda self: self.mean[0])
-    error = property(lambda self: self.mean[1])
-    scale = property(lambda self: max(abs(self.value), 1e-12))
-    positions = property(lambda self: self.run.positions[self.ok])  # [ok, P]
-
     @cached_property
     def spectra(self):  # at the chains' ends: eigenvalues and weights [ok, order]
-        return self.around.spectra(self.positions)
+        few = self.positions[:2] if self.around.star.size >= 4096 else self.positions
+        return self.around.spectra(few)
 
     @cached_property
-    def descent(self):  # gradient norm at w*, loss of the held examples at w*, and below it
-        return _descent(self)
+    def descent(self):  # gradient norm at w*, losses of held examples there and below, and where
+        return self.around.descent(self.nbeta, self.localization, self.h_star)
 
 
 # %% ../nbs/45_checks.ipynb #54630968
+Evidence.value = property(lambda self: self.mean[0])
+Evidence.error = property(lambda self: self.mean[1])
+Evidence.scale = property(lambda self: max(abs(self.value), 1e-12))
+Evidence.positions = property(lambda self: self.run.positions[self.ok])  # [ok, P]
+Evidence.friction = property(lambda self: friction_of(self.sampler, self.localization))
+
+
 @patch(as_prop=True)
 def harmonic(self: Evidence):
     "a = nbeta h and the value of a quadratic with it, [ok, order] both"
@@ -111,11 +116,19 @@ def harmonic(self: Evidence):
     return a, self.spectra[1] * 0.5 * a / (a + self.localization)
 
 
-def _descent(e):
-    around, stiff = e.around, e.nbeta * e.h_star + e.localization
-    examples, spring = (around.probe, around.held), (e.nbeta, e.localization)
-    steps = 300 if around.star.size < 4096 else 100
-    return around.ask(descend, around.free, *examples, *spring, 0.75 / stiff, steps=steps)
+@patch
+def near(self: Evidence, axis: str):  # 'localization' or 'nbeta'
+    "Relative change for a decade of a setting by the profile, and its error; or None"
+    if self.profile is None:
+        return None
+    other = {'localization': 'nbeta', 'nbeta': 'localization'}[axis]
+    at, here = self.profile, getattr(self, axis)
+    at = at.isel(replica=np.isclose(at[other], getattr(self, other)) & at.ok)
+    at = at.isel(replica=abs(np.log10(at[axis] / here)) < 0.6)
+    x = np.append(np.log10(at[axis] / here), 0.0)  # and this estimate
+    if np.ptp(x) < 0.49:
+        return None
+    return slope_of(x, np.append(at.value, self.value), np.append(at.stderr, self.error))
 
 
 # %% ../nbs/45_checks.ipynb #8e21066e
@@ -153,17 +166,17 @@ class Check:
     caution: float | None  # limits of the number; `None`: the check gives reasons itself
     reject: float | None
     remedy: str  # what to do about it
-    note: float = np.inf
     small: bool = False  # whether it objects to small numbers, not large ones
+    setting: bool = False  # whether it asks if the value hangs on gamma or temperature
 
-    def level(self, size) -> str:  # '', 'note', 'caution' or 'reject'
+    def level(self, size) -> str:  # '', 'caution' or 'reject'
         "How far a number is beyond the limits"
         for name, limit in (('reject', self.reject), ('caution', self.caution)):
             if limit is None:
                 continue
             if not np.isfinite(size) or (size < limit if self.small else size > limit):
                 return name
-        return 'note' if size > self.note else ''
+        return ''
 
 
 CHECKS = {}  # {name: Check}, in the order in which they are asked
@@ -232,8 +245,9 @@ def noise(e):
         batches = take(around.data, jax.random.randint(keys[0], (16, size), 0, rows, jnp.int32))
     where = dict(positions=e.positions, control=e.control)
     traces = around.ask(gradient_noise, around.free, batches, **where)
-    shift = e.step_size * e.nbeta**2 * traces.mean() / 8 / e.scale
-    ratio = e.step_size * e.nbeta**2 * traces.mean() / 4 / around.star.size
+    heat = e.step_size * e.nbeta**2 * traces.mean() / 4  # more of it where momentum remembers
+    heat = heat / np.tanh(np.sqrt(e.step_size) * e.friction / 2)
+    shift, ratio = heat / 2 / e.scale, heat / around.star.size
     e.numbers.update(noise=shift, noise_to_injected=ratio)
     injected = f'its variance is {ratio:.2g} of the injected'
     yield (
@@ -247,7 +261,7 @@ def noise(e):
 def unfinished(e):
     "Share of the value that chains from w* have not reached, on a quadratic of this spectrum"
     asked = (e.step_size, e.nbeta, e.localization, e.burn_in, e.burn_in + e.x.shape[1])
-    size = e.numbers['unfinished'] = missing_share(*e.spectra, *asked)
+    size = e.numbers['unfinished'] = missing_share(*e.spectra, *asked, e.friction)
     told = 'the chains are too short for their steps'
     yield size, f'{told}: about {size:.0%} of the value is not yet reached'
 
@@ -292,12 +306,12 @@ def drift(e):
 @check(0.25, 0.5, remedy='a tighter `localization`, or a smaller `nbeta`')
 def left(e):
     "How far the chains' loss is on its way to that of a model that knows nothing"
-    around, here = e.around, e.descent[1]
+    around, here = e.around, e.descent[1].mean()
     key = fold(around.key, 'shuffle')
     shuffled = np.median(around.ask(shuffled_losses, around.held, key))
     above = e.x.mean(1) / e.nbeta  # of L(w*), on the same minibatches
     for name, level in ({'shuffled weights': float(shuffled)} | e.references).items():
-        if level - here <= 1e-6 * abs(here):
+        if level - here <= 0.01 * abs(here):
             continue  # nothing is learned here, by this measure
         gone = above / (level - here)
         e.numbers[f'left ({name})'] = float(gone.max())
@@ -316,22 +330,41 @@ def far(e):
 
 
 # %% ../nbs/45_checks.ipynb #78261e60
-@check(0.9, note=0.3, remedy='compare only at equal gamma, or give a smaller `localization`')
-def sensitivity(e):
-    "Relative change of the value for a factor e in gamma; near -1 gamma alone made it"
+@check(setting=True, remedy='compare only at equal `localization`')
+def localization(e):
+    "Change of the value for a decade of gamma: by the profile, or from covariances"
     x, d2, gamma = e.x, e.d2, e.localization
     size = -gamma / 2 * ((x - e.value) * (d2 - d2.mean())).mean() / e.scale
-    if x.std() / e.scale * gamma / 2 * d2.std() / np.sqrt(e.mean[2]) > 0.1:
+    if x.std() / e.scale * gamma / 2 * d2.std() / np.sqrt(e.mean[2]) > 0.02:
         a, share = e.harmonic  # too many weights for too few draws: from the spectrum
         size = -(share * gamma / (a + gamma)).sum() / max(share.sum(), 1e-30)
     pull = gamma / 2 * d2.mean()
-    spring = pull / (pull + abs(e.value))
+    spring, slope = pull / (pull + abs(e.value)), size * np.log(10)
     e.numbers.update(sensitivity=size, localization_share=spring)
-    told = f'a factor e in gamma changes the value by {size:+.0%}'
-    energy = f'the spring holds {spring:.0%} of the energy'
-    yield abs(size), f'localization matters: {told}, and {energy}'
+    told, found, flat = (
+        f'localization={gamma:.4g} and nbeta={e.nbeta:.4g}',
+        e.near('localization'),
+        None,
+    )
+    if found and found[1] < 0.1:
+        slope = found[0]
+    if e.profile is not None:
+        flat = plateau(e.profile.isel(replica=np.isclose(e.profile.nbeta, e.nbeta)))
+    e.numbers['per_decade'] = slope
+    if flat and flat[0] <= 1.01 * gamma and gamma <= 1.01 * flat[1]:
+        e.numbers.update(plateau_low=flat[0], plateau_high=flat[1])
+        seen = f'a plateau from localization={flat[0]:.3g} to {flat[1]:.3g}'
+        yield Reason('note', 'localization', f'{seen}; the estimate is made on it, at {told}')
+    elif abs(slope) > 0.1:
+        why = f'a decade of localization changes the value by {slope:+.0%}'
+        why += ', and there is no plateau' * (e.profile is not None and not flat)
+        alone = f'it is the coefficient at {told} alone; compare it at equal ones'
+        yield Reason('caution', 'localization', f'{why}: {alone}')
+    elif e.chosen:
+        yield Reason('note', 'localization', f'chosen: {told}; values compare at equal ones')
 
 
+# %% ../nbs/45_checks.ipynb #bb690164
 def _squares(x, value, noisy):  # [C, W - 2], whose mean is the variance of nbeta L
     "Without the noise of minibatches, from the covariances at lags 1 and 2"
     W = x.shape[1]
@@ -345,37 +378,30 @@ def _squares(x, value, noisy):  # [C, W - 2], whose mean is the variance of nbet
     return 2 * ratio * lagged(1) - ratio**2 * lagged(2) if ratio else lagged(1)
 
 
-# %% ../nbs/45_checks.ipynb #bb690164
-@check(remedy='the value is right at this `nbeta`; do not read it as the asymptotic one')
-def multiplicity(e):
-    "Slope of the value against 1 / log nbeta, from the variance of the loss"
+@check(setting=True, remedy='the value is right at this `nbeta`; it is not the asymptotic one')
+def temperature(e):
+    "Change of the value for a decade of nbeta: by the profile, or from the variance of the loss"
     squares = _squares(e.x, e.value, e.batch_size is not None)
     log = np.log(e.nbeta) if e.nbeta > 1 else np.nan
     gap, slack = e.value - squares.mean(), mean_error(e.x[:, 2:] - squares)[1]
-    slope, short = -gap * log**2, gap * log / e.scale
-    off = slack * log / e.scale
-    e.numbers.update(multiplicity_slope=slope, shortfall=short, shortfall_error=off)
-    if short > max(0.15, 3 * off):
-        told = f'temperature matters: against 1/log nbeta the value has the slope {slope:.2g}'
+    e.numbers.update(multiplicity_slope=-gap * log**2, shortfall=gap * log / e.scale)
+    e.numbers.update(shortfall_error=slack * log / e.scale)
+    slope, off = gap / e.scale * np.log(10), slack / e.scale * np.log(10)
+    if found := e.near('nbeta'):  # both, weighted
+        weights = np.array([off, found[1]]) ** -2
+        slope, off = weights @ [slope, found[0]] / weights.sum(), weights.sum() ** -0.5
+    e.numbers.update(per_decade_nbeta=slope, per_decade_nbeta_error=off)
+    if abs(slope) - off > 0.2:
+        told = f'a decade of nbeta changes the value by {slope:+.0%} ± {off:.0%}'
         why = 'from multiplicity above one or from localization'
-        line = f'the straight line ends {short:.0%} ± {off:.0%} higher'
-        yield Reason('note', 'multiplicity', f'{told}, {why}; {line}')
-
-
-@check(remedy='give the same `localization` to all estimates that are compared')
-def gamma(e):
-    "Whether gamma was chosen here: what is chosen depends on sampler, draws and curvature"
-    if e.chosen:
-        told = f'gamma={e.localization:.4g} was chosen ({e.chosen})'
-        rule = f'values compare only at equal gamma: localization={e.localization:.4g}'
-        yield Reason('note', 'gamma', f'{told}; {rule}')
+        yield Reason('caution', 'temperature', f'{told}, {why}')
 
 
 # %% ../nbs/45_checks.ipynb #d58b1ade
 @check(0.02, 0.1, remedy='train on, at a rate that falls; or more examples')
 def descent(e):
     "Fall of nbeta L in a descent from w* under the same localization, relative to the value"
-    gradient, here, below = e.descent
+    gradient, here, below = e.descent[0], e.descent[1].mean(), e.descent[2].mean()
     shift = e.nbeta * (here - below) if np.isfinite(below) else 0.0
     size = shift / e.scale
     e.numbers.update(loss=here, gradient=float(gradient), descent=size)
@@ -433,8 +459,9 @@ def half_the_step(e):
 
 @check(remedy='see each of them')
 def together(e):
-    "Three or more different cautions, of which a gradient at w* is not counted"
-    weak = [r.check for r in e.reasons if r.level == 'caution' and r.check != 'descent']
+    "Three or more different cautions; a gradient at w* and settings are not counted"
+    apart = {'descent', *(name for name, row in CHECKS.items() if row.setting)}
+    weak = [r.check for r in e.reasons if r.level == 'caution' and r.check not in apart]
     weak = list(dict.fromkeys(weak))
     if len(weak) >= 3:
         told = f'{len(weak)} weak objections together: {", ".join(weak)}'
@@ -444,9 +471,10 @@ def together(e):
 # %% ../nbs/45_checks.ipynb #3905f59c
 def examine(
     e: Evidence,
-    names=tuple(CHECKS),  # of checks, in this order
+    names: Any = None,  # of checks, in this order; `None`: all that there are chains for
 ) -> tuple:  # of `Reason`
     "Ask the checks; what they see is written into `e.numbers` and `e.reasons`"
+    names = names or (CHECKS if len(e.ok) else ('failed', 'step'))
     for row in (CHECKS[name] for name in names):
         for found in row.look(e):
             if isinstance(found, Reason):

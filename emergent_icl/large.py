@@ -11,13 +11,14 @@ __all__ = [
     'InTurn',
     'WalkInTurn',
     'AtTheLast',
+    'Far',
     'examples_of',
     'estimate',
 ]
 
 # %% ../nbs/49_large.ipynb #7b6a8936
 import sys
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -26,9 +27,10 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 from .around import Around
-from .checks import Evidence
+from .checks import Evidence, examine
 from .core import fold, require
-from .llc import Estimate, Walk, conclude, curvature, gather, not_finite, settle
+from .llc import Estimate, Walk, conclude, gather
+from .minimum import Star, not_finite, settings_of
 from .samplers import averaged_sgld, flatten, free_entries
 from .sampling import Chains, advance, check_arguments, take
 
@@ -110,6 +112,11 @@ class Lean(Around):
         at = [self.ask(recurrence, *given, w, key, order=order) for w in positions]
         return [np.stack(part) for part in zip(*at, strict=True)]
 
+    def descent(self, nbeta, localization, h_star):
+        "As `Around.descent`, twenty steps, without where they end"
+        settings = nbeta, localization, 0.75 / (nbeta * h_star + localization)
+        return *self.ask(fall, self.free, self.probe, self.held, *settings), None
+
 
 # %% ../nbs/49_large.ipynb #3829bca5
 class InTurn(Chains):
@@ -181,7 +188,13 @@ class WalkInTurn(Walk):
         self.progress = progress
         super().__init__(*args)
 
-    def start(self, name, step_size, positions=None) -> InTurn:
+    def begin(self):
+        super().begin()
+        if self.progress:
+            told = f'{self.asked.chains} chains one after another, {self.asked.draws:,} draws each'
+            print(f'{told}: {self.run.memory / 1e9:.2f} GB', file=sys.stderr)
+
+    def start(self, name, step_size, positions=None, **at) -> InTurn:
         "Chains at a step size"
         a, around = self.asked, self.around
         kernel = a.sampler(step_size, a.nbeta, a.localization, mask=self.mask)
@@ -191,16 +204,18 @@ class WalkInTurn(Walk):
         return InTurn(*problem, kernel, key=key, progress=self.progress, **settings)
 
 
+# %% ../nbs/49_large.ipynb #1e021eb0
 class AtTheLast(Evidence):
-    "Where the chains ended is known of the last one, and a descent is short"
+    "Where the chains ended is known of the last one"
 
     positions = property(lambda self: self.run.positions)
 
-    @cached_property
-    def descent(self):  # gradient norm at w*, loss of the held examples at w*, and below it
-        around, stiff = self.around, self.nbeta * self.h_star + self.localization
-        settings = self.nbeta, self.localization, 0.75 / stiff
-        return around.ask(fall, around.free, around.probe, around.held, *settings)
+
+class Far(Star):
+    "A minimum that is too far to go there and see"
+
+    def trial(self) -> str:
+        return 'not tried: train on, at a rate that falls'
 
 
 def examples_of(data, most: int, key):  # (probe, held)
@@ -240,21 +255,18 @@ def estimate(
     check_arguments('estimate', loss, params, data, **sizes, mask=mask, key=key)
     given = dict(nbeta=nbeta, localization=localization, step_size=step_size, sampler=sampler)
     given |= dict(n=n, draws=draws, burn_in=burn_in, box=None, rtol=0.02, max_draws=draws)
-    asked = settle(data, False, **given, **sizes)
-
-    lean, few = in_blocks(loss, batch_size), examples_of(data, looks or 4 * batch_size, key)
-    around = Lean(lean, params, data, free_entries(params, mask), *few, key)
+    few, free = examples_of(data, looks or 4 * batch_size, key), free_entries(params, mask)
+    around = Lean(in_blocks(loss, batch_size), params, data, free, *few, key)
     broken = not_finite(around)
     require(not broken, 'estimate', 'params', broken, 'are NaN or infinite at w*')
-    h_star = curvature(around, 1)
-    asked.choose(h_star)
+    asked = settings_of(around, False, **given, **sizes)
+    star = Far(around, asked)
+    walk = WalkInTurn(around, asked, mask, progress=progress)
+    walk.choose(star, False)
     vars(around).pop('star')  # a copy of the weights that is not needed while chains walk
 
-    walk = WalkInTurn(around, asked, mask, progress=progress)
-    if progress:
-        told = f'{chains} chains one after another, {draws:,} draws each'
-        print(f'{told}: {walk.run.memory / 1e9:.2f} GB', file=sys.stderr)
+    walk.begin()
     walk.extend(draws)
-    evidence = gather(walk, h_star, reference_losses or {}, False)
+    evidence = AtTheLast(**vars(gather(walk, star, reference_losses or {}, False)))
     evidence.numbers['memory'] = walk.run.memory
-    return conclude(walk, AtTheLast(**vars(evidence)))
+    return conclude(walk, star, evidence, examine(evidence))

@@ -8,6 +8,8 @@ __all__ = [
     'Sampler',
     'sgld',
     'averaged_sgld',
+    'langevin',
+    'friction_of',
     'rmsprop_sgld',
     'sgnht',
     'mask',
@@ -51,6 +53,14 @@ def _averaged_sgld(s, w, force, noise, memory, moving):
     return w - s.step_size / 2 * force + jnp.sqrt(s.step_size) / 2 * both, dict(noise=noise)
 
 
+def _langevin(s, w, force, noise, memory, moving):
+    h, before = jnp.sqrt(s.step_size), memory['momentum'] - jnp.sqrt(s.step_size) * force
+    keep = jnp.exp(-h * s.extra['friction'])
+    momentum = keep * before + jnp.sqrt(1 - keep**2) * noise
+    return w + h / 2 * (before + momentum), dict(momentum=momentum)
+
+
+# %% ../nbs/42_samplers.ipynb #cf3d9728
 def _rmsprop_sgld(s, w, force, noise, memory, moving):
     eps, square, count = s.step_size, memory['square'], memory['count']
     decay, damping, warm_up = (s.extra[k] for k in ('decay', 'damping', 'warm_up'))
@@ -68,7 +78,8 @@ def _sgnht(s, w, force, noise, memory, moving):
     return w + h * p, dict(momentum=p, friction=memory['friction'] + heat)
 
 
-_STEPS = dict(sgld=_sgld, averaged_sgld=_averaged_sgld, rmsprop_sgld=_rmsprop_sgld, sgnht=_sgnht)
+_STEPS = dict(sgld=_sgld, averaged_sgld=_averaged_sgld, langevin=_langevin)
+_STEPS |= dict(rmsprop_sgld=_rmsprop_sgld, sgnht=_sgnht)
 
 
 # %% ../nbs/42_samplers.ipynb #dfc131ea
@@ -76,6 +87,8 @@ def _memory(kind, extra, zeros):
     "What a sampler of this kind remembers at the start"
     if kind == 'averaged_sgld':
         return dict(noise=zeros)
+    if kind == 'langevin':
+        return dict(momentum=zeros)
     if kind == 'rmsprop_sgld':
         return dict(square=zeros, count=jnp.zeros((), jnp.int32))
     if kind == 'sgnht':
@@ -183,6 +196,28 @@ def averaged_sgld(
     return Sampler(step_size, nbeta, localization, mask, box, prior=prior, kind='averaged_sgld')
 
 
+# %% ../nbs/42_samplers.ipynb #d1647c1e
+def langevin(
+    step_size,  # eps; one step moves sqrt(eps) times the momentum
+    nbeta,
+    localization,
+    mask: Any = None,
+    box: Any = None,
+    prior: Any = None,  # as for `sgld`
+    friction: Any = None,  # of the momentum; `None`: 3 sqrt(localization); inf: `averaged_sgld`
+) -> Sampler:
+    "Langevin dynamics with momentum (BAOAB, Leimkuhler & Matthews 2013), exact on a quadratic"
+    friction = friction_of(langevin, localization) if friction is None else friction
+    extra = dict(friction=friction)
+    return Sampler(step_size, nbeta, localization, mask, box, extra, prior, 'langevin')
+
+
+def friction_of(sampler, localization) -> float:  # one of these functions
+    "Of the momentum by default; infinite where there is none"
+    return 3 * localization**0.5 if sampler is langevin else np.inf
+
+
+# %% ../nbs/42_samplers.ipynb #69c67ece
 def rmsprop_sgld(
     step_size,
     nbeta,

@@ -252,7 +252,7 @@ class Chains:
         opaque = n is None and not all(hasattr(leaf, 'dtype') for leaf in jax.tree.leaves(data))
         kept = (observe, covariance, per_example, by, chunk, thin, accumulate)
         self.plan = Plan(loss, data if opaque else None, n, batch_size, *kept)
-        self.params, self.data, self.sampler = params, () if opaque else data, sampler
+        self.params, self.data = params, () if opaque else data
         self.free, self.chains, self.t = free_entries(params, mask), chains, 0
         self._begin(sampler, start, key)
         self.known = self._know(control, observed)
@@ -264,6 +264,7 @@ class Chains:
 def _begin(self: Chains, sampler, start, key):
     C, flat = self.chains, flatten(self.params, self.free)[0]
     self.settings = _by_chain(sampler, C)
+    self.sampler = dataclasses.replace(sampler, **dict.fromkeys(self.settings))
     self.keys = jax.vmap(lambda c: fold(key, 'chain', c))(jnp.arange(C))
     start = jnp.broadcast_to(flat, (C, flat.size)) if start is None else start
     self.states = jax.vmap(sampler.init)(start)
@@ -271,8 +272,10 @@ def _begin(self: Chains, sampler, start, key):
 
 def _by_chain(sampler, chains):  # {name: [chains]}
     given = {k: getattr(sampler, k) for k in ('step_size', 'nbeta', 'localization')}
-    given = {k: jnp.asarray(v, jnp.float32) for k, v in given.items()}
-    return {k: jnp.broadcast_to(v, (chains,)) for k, v in given.items()}
+    if sampler.kind == 'langevin':  # its friction goes with the localization
+        given['extra'] = dict(sampler.extra)
+    each = lambda v: jnp.broadcast_to(jnp.asarray(v, jnp.float32), (chains,))  # noqa: E731
+    return jax.tree.map(each, given)
 
 
 def _check_plan(n, batch_size, control, covariance, observe, by):
