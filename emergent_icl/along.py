@@ -314,7 +314,9 @@ def learning_coefficients(
     **kwargs,  # of `over_run` and `llc.estimate`: steps, seeds, settle, chains, …
 ) -> xr.Dataset:  # as `over_run`, and with parts a dimension `part`
     "LLC over checkpoints and seeds of a run; of each part of the model (Wang et al. 2024)"
-    owner = 'learning_coefficients'
+    owner, cool = 'learning_coefficients', kwargs.get('cool', 0)
+    rule = 'checkpoints are no longer annealed; settle=True goes to the minimum instead'
+    require(not cool, owner, 'cool', cool, rule)
     key = jax.random.key(0) if key is None else key
     experiment = experiment_of(run, experiment)
     loss, mask = loss_of(experiment)

@@ -190,7 +190,7 @@ def llc_metrics(
             f'{name}_any': found.value,
             f'{name}_error': found.stderr,
             f'{name}_accepted': fine * 1.0,
-            f'{name}_trusted': (found.verdict == 'trust') * 1.0,
+            f'{name}_trusted': (found.sound == 1) * 1.0,
             f'{name}_start': found.loss_at_star,
             f'{name}_chains': found.loss_at_star + found.value / settings['nbeta'],
             f'{name}_distance': found.distance,
