@@ -217,8 +217,13 @@ def descent(self: Around, nbeta, localization, h_star):  # the largest curvature
         shape, rows = (steps, size), len(jax.tree.leaves(examples)[0])
         index = jax.random.randint(fold(self.key, 'descent'), shape, 0, rows, jnp.int32)
         rates = rates / 3 * np.linspace(1, 0, steps, dtype=np.float32)
-    given = examples, index, self.held, nbeta, localization, rates
-    return self.ask(descend, self.free, *given)
+    for _ in range(8):  # where curvature grows on the way down, a descent at its rate at w* rises
+        given = examples, index, self.held, nbeta, localization, rates
+        found = self.ask(descend, self.free, *given)
+        if found[2].mean() <= found[1].mean() + 0.1 / nbeta:
+            break
+        rates = rates / 3
+    return found
 
 
 @patch
