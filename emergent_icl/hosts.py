@@ -405,10 +405,13 @@ def _told(hook):  # what Python calls for an error that nobody caught
 def _aborted(number):  # in whatever thread called `abort`
     host, _, port = (global_state.coordinator_address or ':0').rpartition(':')
     line = 'XLA ended this process; TF_CPP_MIN_LOG_LEVEL=1 shows its words'
-    try:
-        socket.create_connection((host.strip('[]'), int(port)), timeout=2).close()
-    except OSError:
-        line = LOST.format(0, global_state.num_processes, ' does not answer')
+    for _ in range(6):  # the system may take a moment to close what a killed process held
+        try:
+            socket.create_connection((host.strip('[]'), int(port)), timeout=2).close()
+        except OSError:
+            line = LOST.format(0, global_state.num_processes, ' does not answer')
+            break
+        time.sleep(0.5)
     os.write(2, f'emergent-icl: {line}\n'.encode())
     os._exit(1)
 

@@ -90,8 +90,9 @@ def make_machine(
     ]
     machine = Machine(placed, devices)
     there, used = ({d.process_index for d in ds} for ds in (devices, machine.mesh.devices.flat))
-    rule = f'{placement(machine)}; process {min(there - used, default=0)} has only idle ones'
-    require(hosts.alone() or there == used, 'train', 'devices', len(devices), rule)
+    if not hosts.alone() and there != used:
+        idle = f'process {min(there - used)} has only idle ones; take other seeds or batches'
+        raise hosts.Together(f'train: {placement(machine)}; {idle}')
     return machine
 
 
