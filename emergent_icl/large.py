@@ -18,7 +18,7 @@ __all__ = [
 
 # %% ../nbs/49_large.ipynb #7b6a8936
 import sys
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,7 @@ def in_blocks(
 @partial(jax.jit, static_argnames=('loss', 'order'))
 def recurrence(loss, params, free, batch, w, key, order):
     "As `around.spectrum`, with three vectors in memory, whatever the order"
-    rebuild = flatten(params, free)[1]
+    rebuild, w = flatten(params, free)[1], w.reshape(-1)
     gradient = jax.grad(lambda w: loss(rebuild(w), batch).mean())
 
     def step(carry, _):
@@ -107,9 +107,9 @@ class Lean(Around):
 
     def spectra(self, positions):  # [C, P]
         "Eigenvalues and weights [C, 8] at each position"
-        key, order = fold(self.key, 'spectrum'), min(8, self.star.size)
-        given = (self.free, self.probe)
-        at = [self.ask(recurrence, *given, w, key, order=order) for w in positions]
+        key, given = fold(self.key, 'spectrum'), (self.free, self.probe)
+        rows = [positions] if len(positions) == 1 else positions  # a row of one is a copy
+        at = [self.ask(recurrence, *given, w, key, order=min(8, w.size)) for w in rows]
         return [np.stack(part) for part in zip(*at, strict=True)]
 
     def descent(self, nbeta, localization, h_star):
@@ -132,7 +132,7 @@ class InTurn(Chains):
         **settings,  # of `Chains`
     ):
         super().__init__(*problem, chains=1, chunk=draws, key=key, **settings)
-        self.key, self.progress, self.chains = key, progress, chains
+        self.key, self.progress, self.chains, self.place = key, progress, chains, None
         once = jax.jit(advance.__wrapped__, static_argnames='plan', donate_argnames='states')
         fixed, moving = self.given()
         with jax.default_matmul_precision('highest'):
@@ -155,7 +155,7 @@ class InTurn(Chains):
 @patch
 def begin(self: InTurn, chain: int):
     "Back to w*, as the chain of this number"
-    self.states = None  # of which there may not be two
+    self.states = self.place = None  # of which there may not be two
     self.keys = fold(self.key, 'chain', chain)[None]
     self.states = jax.vmap(self.sampler.init)(flatten(self.params, self.free)[0][None])
 
@@ -177,6 +177,7 @@ def run(self: InTurn, draws: int) -> dict:  # of NumPy arrays [C, draws]
             bar.update(m)
         rows.append({k: np.concatenate([p[k] for p in parts], 1) for k in parts[0]})
     bar.close()
+    self.place, self.states = self.states.position[0], None
     return {k: np.concatenate([row[k] for row in rows]) for k in rows[0]}
 
 
@@ -208,7 +209,8 @@ class WalkInTurn(Walk):
 class AtTheLast(Evidence):
     "Where the chains ended is known of the last one"
 
-    positions = property(lambda self: self.run.positions)
+    positions = property(lambda self: self.run.place[None])
+    spectra = cached_property(lambda self: self.around.spectra(self.run.place[None]))
 
 
 class Far(Star):
