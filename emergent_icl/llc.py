@@ -130,8 +130,9 @@ def _repr_html_(self: Estimate):
 @patch
 def plot(self: Estimate):  # matplotlib figure
     "Running mean of every chain, its distance from w*, and the profile; burn-in is shaded"
-    wide = 2 if self.profile is None else 4
-    fig, axs = plt.subplots(1, wide, figsize=(4.5 * wide, 2.8), layout='constrained')
+    rows = 1 if self.profile is None else 2
+    fig, axs = plt.subplots(rows, 2, figsize=(9, 2.6 * rows), layout='constrained')
+    axs = axs.ravel()
     x, draws = self.trace.llc.values, np.arange(self.trace.sizes['draw']) + 1
     burn = self.settings['burn_in']
     for c, row in enumerate(x):
