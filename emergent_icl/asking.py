@@ -150,14 +150,15 @@ class Eval(OnHosts, Command):
             step = max(run.steps, default=0) if self.step is None else self.step
             modes = self.modes and [mode.strip() for mode in self.modes.split(',')]
             found = probes.evaluate(run, step, modes, self.seed, self.n, self.batch)
-        answer = dict(folder=str(self.folder), step=step, n=self.n)
+        answer = dict(folder=str(self.folder), step=step, n=self.n, died=run.died)
         seconds = round(time.perf_counter() - start, 1)
         return answer | dict(evaluations=evaluation_rows(found), seconds=seconds)
 
     def table(self, result):
         told = f'step {result["step"]:,}, {result["n"]:,} sequences of each kind,'
         told += f' ± standard error over sequences. {result["seconds"]} s.'
-        return f'{evaluation_table(result["evaluations"])}\n\n{told}'
+        ends = [f'seed {s} came to an end at step {at}' for s, at in result['died'].items()]
+        return '\n'.join([evaluation_table(result['evaluations']), *ends, '', told])
 
 
 # %% ../nbs/93_asking.ipynb #4429c1ac
