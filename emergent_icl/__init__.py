@@ -9,6 +9,6 @@ if os.environ.get('EMERGENT_ICL_TYPECHECK'):  # shapes and types of every call, 
     from jaxtyping import install_import_hook
 
     alike = {int: int | np.integer, float: float | int | np.floating | np.integer}
-    alike[jax.Array] = jax.Array | np.ndarray
+    alike |= {jax.Array: jax.Array | np.ndarray, np.ndarray: np.ndarray | np.generic}
     check_types = beartype(conf=BeartypeConf(hint_overrides=FrozenDict(alike)))
     install_import_hook('emergent_icl', 'emergent_icl.check_types')
