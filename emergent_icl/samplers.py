@@ -212,7 +212,7 @@ def langevin(
     return Sampler(step_size, nbeta, localization, mask, box, extra, prior, 'langevin')
 
 
-def friction_of(sampler, localization) -> float:  # one of these functions
+def friction_of(sampler, localization):  # one of these functions; a number, or one for each replica
     "Of the momentum by default; infinite where there is none"
     return 3 * localization**0.5 if sampler is langevin else np.inf
 

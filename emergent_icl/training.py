@@ -303,7 +303,7 @@ def compare(members, folders):
 
 
 # %% ../nbs/37_training.ipynb #2746f33b
-def open_writer(member: Member, folder: Path, store) -> runs.Writer:
+def open_writer(member: Member, folder: Path, store) -> runs.Writer | Follower:
     "The writer of a run, which refuses the folder of another one"
     experiment = member.experiment
     if not hosts.first():
