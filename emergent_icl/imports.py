@@ -7,6 +7,7 @@ __all__ = [
     'KINDS',
     'WRAPPED',
     'USUAL',
+    'NOT_THERE',
     'OWN',
     'CARD',
     'read_torch',
@@ -127,16 +128,29 @@ def wanted_names(names, path: str) -> list:  # names: of all files of a reposito
     return settings + (weights or [n for n in here if n.endswith(KINDS)])
 
 
+NOT_THERE = dict(
+    RepositoryNotFoundError='the hub has no such repository; try its name, or log in if private',
+    RevisionNotFoundError='the repository has no such revision; try one of its branches',
+)
+
+
 def fetch(source: str | Path) -> Path:
     "A folder or file here, brought from the hub if its name begins with hf://"
     if not str(source).startswith('hf://'):
         return Path(source).expanduser()
     repo, path, revision = split_address(source)
     hub = needs('huggingface_hub', 'hub')
-    names = hub.HfApi().list_repo_files(repo, revision=revision)
-    wanted = wanted_names(names, path)
-    require(wanted, 'load', 'source', source, 'there are no weights')
-    folder = hub.snapshot_download(repo, revision=revision, allow_patterns=wanted)
+    try:
+        names = hub.HfApi().list_repo_files(repo, revision=revision)
+        wanted = wanted_names(names, path)
+        require(wanted, 'load', 'source', source, 'there are no weights')
+        folder = hub.snapshot_download(repo, revision=revision, allow_patterns=wanted)
+    except ValueError:
+        raise
+    except Exception as error:  # a failed connection is an error of whatever client the hub uses
+        kind = type(error).__name__
+        rule = NOT_THERE.get(kind, f'the hub did not give it ({kind}: {error}); try again')
+        raise OSError(f'load: source={str(source)!r}: {" ".join(rule.split())}') from error
     return Path(folder) / path if path else Path(folder)
 
 

@@ -5,6 +5,8 @@
 # %% auto #0
 __all__ = [
     'in_blocks',
+    'dot',
+    'plus',
     'recurrence',
     'fall',
     'Lean',
@@ -24,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from fastcore.basics import patch
+from jax.flatten_util import ravel_pytree
 from tqdm.auto import tqdm
 
 from .around import Around
@@ -31,7 +34,7 @@ from .checks import Evidence, examine
 from .core import fold, require
 from .llc import Estimate, Walk, conclude, gather
 from .minimum import Star, not_finite, settings_of
-from .samplers import averaged_sgld, flatten, free_entries
+from .samplers import averaged_sgld, flatten, free_entries, pieces_of
 from .sampling import Chains, advance, check_arguments, take
 
 
@@ -58,22 +61,33 @@ def in_blocks(
 
 
 # %% ../nbs/49_large.ipynb #79fe3d59
+def dot(a, b):  # two lists of arrays
+    return sum(jnp.vdot(x, y) for x, y in zip(a, b, strict=True))
+
+
+def plus(a, factor, b):  # a + factor b
+    return [x + factor * y for x, y in zip(a, b, strict=True)]
+
+
 @partial(jax.jit, static_argnames=('loss', 'order'))
 def recurrence(loss, params, free, batch, w, key, order):
-    "As `around.spectrum`, with three vectors in memory, whatever the order"
-    rebuild, w = flatten(params, free)[1], w.reshape(-1)
+    "As `around.spectrum`, with three vectors in memory, whatever the order; w `None` is w*"
+    star, rebuild = pieces_of(params, free)
+    unravel = ravel_pytree(star)[1]
+    w = star if w is None else unravel(w.reshape(-1))
+    size = sum(piece.size for piece in w)
     gradient = jax.grad(lambda w: loss(rebuild(w), batch).mean())
 
     def step(carry, _):
         before, v, beta = carry
-        u = jax.jvp(gradient, (w,), (v,))[1] - beta * before
-        alpha = u @ v
-        u = u - alpha * v
-        length = jnp.linalg.norm(u)
-        return (v, u / jnp.maximum(length, 1e-30), length), (alpha, length)
+        u = plus(jax.jvp(gradient, (w,), (v,))[1], -beta, before)
+        alpha = dot(u, v)
+        u = plus(u, -alpha, v)
+        length = jnp.sqrt(dot(u, u))
+        return (v, [x / jnp.maximum(length, 1e-30) for x in u], length), (alpha, length)
 
-    start = jax.random.rademacher(key, w.shape, w.dtype) / jnp.sqrt(jnp.asarray(w.size, w.dtype))
-    carry = (jnp.zeros_like(w), start, jnp.zeros((), w.dtype))
+    start = unravel(jax.random.rademacher(key, (size,), w[0].dtype) / jnp.sqrt(float(size)))
+    carry = ([jnp.zeros_like(x) for x in w], start, jnp.zeros((), w[0].dtype))
     diagonal, beside = jax.lax.scan(step, carry, None, order)[1]
     good = jnp.cumprod(beside[:-1] > 1e-6 * (jnp.abs(diagonal[0]) + beside[0]))
     diagonal = jnp.where(jnp.append(1, good) > 0, diagonal, 0.0)
@@ -81,35 +95,39 @@ def recurrence(loss, params, free, batch, w, key, order):
     values, vectors = jnp.linalg.eigh(
         jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
     )
-    return values, vectors[0] ** 2 * w.size
+    return values, vectors[0] ** 2 * size
 
 
 # %% ../nbs/49_large.ipynb #032189b3
 @partial(jax.jit, static_argnames=('loss', 'steps'))
 def fall(loss, params, free, batch, held, nbeta, localization, rate, steps=20):
     "Twenty steps down nbeta L + spring: gradient norm at w*, loss on `held` there and below"
-    flat, rebuild = flatten(params, free)
-    gradient = jax.grad(lambda v: loss(rebuild(v), batch).mean())
+    star, rebuild = pieces_of(params, free)
+    gradient = jax.grad(lambda w: loss(rebuild(w), batch).mean())
 
     def step(carry, t):
         w, before = carry
-        ahead = w + t / (t + 3) * (w - before)
-        return (ahead - rate * (nbeta * gradient(ahead) + localization * (ahead - flat)), w), None
+        ahead = plus(w, t / (t + 3), plus(w, -1, before))
+        force = plus([nbeta * g for g in gradient(ahead)], localization, plus(ahead, -1, star))
+        return (plus(ahead, -rate, force), w), None
 
-    times = jnp.arange(float(steps), dtype=flat.dtype)
-    below = jax.lax.scan(step, (flat, flat), times)[0][0]
-    slope = jnp.linalg.norm(gradient(flat))
-    return slope, loss(rebuild(flat), held).mean(), loss(rebuild(below), held).mean()
+    below = jax.lax.scan(step, (star, star), jnp.arange(float(steps), dtype=star[0].dtype))[0][0]
+    slope = gradient(star)
+    here, there = (loss(rebuild(w), held).mean() for w in (star, below))
+    return jnp.sqrt(dot(slope, slope)), here, there
 
 
 class Lean(Around):
     "The loss around w*, looked at from one place at a time and with few vectors"
 
-    def spectra(self, positions):  # [C, P]
+    star = property(lambda self: flatten(self.params, self.free)[0])  # made anew, never kept
+
+    def spectra(self, positions):  # [C, P], or [None]: at w*
         "Eigenvalues and weights [C, 8] at each position"
         key, given = fold(self.key, 'spectrum'), (self.free, self.probe)
         rows = [positions] if len(positions) == 1 else positions  # a row of one is a copy
-        at = [self.ask(recurrence, *given, w, key, order=min(8, w.size)) for w in rows]
+        rows, order = [None] if positions[0] is None else rows, min(8, self.star.size)
+        at = [self.ask(recurrence, *given, w, key, order=order) for w in rows]
         return [np.stack(part) for part in zip(*at, strict=True)]
 
     def descent(self, nbeta, localization, h_star):
@@ -177,7 +195,7 @@ def run(self: InTurn, draws: int) -> dict:  # of NumPy arrays [C, draws]
             bar.update(m)
         rows.append({k: np.concatenate([p[k] for p in parts], 1) for k in parts[0]})
     bar.close()
-    self.place, self.states = self.states.position[0], None
+    self.place, self.states = self.states.position, None  # [1, P]
     return {k: np.concatenate([row[k] for row in rows]) for k in rows[0]}
 
 
@@ -209,12 +227,14 @@ class WalkInTurn(Walk):
 class AtTheLast(Evidence):
     "Where the chains ended is known of the last one"
 
-    positions = property(lambda self: self.run.place[None])
-    spectra = cached_property(lambda self: self.around.spectra(self.run.place[None]))
+    positions = property(lambda self: self.run.place)
+    spectra = cached_property(lambda self: self.around.spectra(self.run.place))
 
 
 class Far(Star):
     "A minimum that is too far to go there and see"
+
+    spectrum = cached_property(lambda self: self.around.spectra([None]))
 
     def trial(self) -> str:
         return 'not tried: train on, at a rate that falls'
@@ -265,8 +285,6 @@ def estimate(
     star = Far(around, asked)
     walk = WalkInTurn(around, asked, mask, progress=progress)
     walk.choose(star, False)
-    vars(around).pop('star')  # a copy of the weights that is not needed while chains walk
-
     walk.begin()
     walk.extend(draws)
     evidence = AtTheLast(**vars(gather(walk, star, reference_losses or {}, False)))

@@ -15,6 +15,7 @@ __all__ = [
     'mask',
     'Free',
     'free_entries',
+    'pieces_of',
     'flatten',
     'check_params',
     'check_key',
@@ -340,12 +341,11 @@ def _wide(leaf):
     return jnp.asarray(leaf, jnp.promote_types(dtype, jnp.float32))
 
 
-def flatten(
+def pieces_of(
     params,  # pytree
-    free: Free | None = None,  # `None`: every float moves
-):  # ([P], a function of such a vector that gives the parameters)
-    "The moving entries as one vector, and the way back"
-    free = free_entries(params) if free is None else free
+    free: Free,  # which entries move
+):  # (a list of arrays, a function of such a list that gives the parameters)
+    "The moving entries array by array, without a copy of those that move as a whole, and back"
     leaves, tree = jax.tree.flatten(params)
     leaves = [_wide(leaf) for leaf in leaves]
     where = dict(zip((i for i, k in enumerate(free.kinds) if k == 'part'), free.index, strict=True))
@@ -354,10 +354,9 @@ def flatten(
         for i, kind in enumerate(free.kinds)
         if kind != 'none'
     ]
-    flat, unravel = ravel_pytree(pieces)
 
-    def rebuild(flat):
-        moved, out = iter(unravel(flat)), []
+    def rebuild(pieces):
+        moved, out = iter(pieces), []
         for i, (leaf, kind) in enumerate(zip(leaves, free.kinds, strict=True)):
             if kind == 'part':
                 vector = leaf.reshape(-1).at[where[i]].set(next(moved), unique_indices=True)
@@ -365,7 +364,17 @@ def flatten(
             out.append(next(moved) if kind == 'all' else leaf)
         return tree.unflatten(out)
 
-    return flat, rebuild
+    return pieces, rebuild
+
+
+def flatten(
+    params,  # pytree
+    free: Free | None = None,  # `None`: every float moves
+):  # ([P], a function of such a vector that gives the parameters)
+    "The moving entries as one vector, and the way back"
+    pieces, rebuild = pieces_of(params, free_entries(params) if free is None else free)
+    flat, unravel = ravel_pytree(pieces)
+    return flat, lambda flat: rebuild(unravel(flat))
 
 
 # %% ../nbs/42_samplers.ipynb #f2366c1c
