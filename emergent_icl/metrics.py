@@ -258,7 +258,9 @@ class MetricRows:
         with zarr.config.set({'array.write_empty_chunks': True}):  # what is missing was lost
             try:
                 self.group = zarr.open_group(self.root, mode='a', zarr_format=3)
-            except ValueError as error:
+            except OSError:
+                raise
+            except Exception as error:  # of whatever kind, as for an array
                 raise Damaged(f'{self.root}/zarr.json is damaged: {error}') from None
             self.arrays = {name: self.group[name] for name in had}
         self.index = {'died': {}, 'arrays': _specs(had), **self.index}

@@ -129,15 +129,16 @@ def steps(self: Writer) -> list:  # sorted
 @patch
 def _begin(self: Writer, new, store, may_grow, may_change):  # -> the record, on the disk now
     records.check_free(self.folder)
-    old = None
+    old, place = None, self.folder
     if (self.folder / 'config.json').exists():
         old = records.read_record(self.folder, 'config.json', Record)
     if store:
         self.mirror = stores.Mirror(store, self.folder)
         if old is None and self.mirror.there:
-            old = records.check_signed(self.mirror.address, self.mirror.there, Record)
+            place = self.mirror.address
+            old = records.check_signed(place, self.mirror.there, Record)
     if old and not self._never_trained(old, new):
-        new = records.agree(self.folder, old, new, may_grow, may_change)
+        new = records.agree(place, old, new, may_grow, may_change)
     if self.mirror:
         self.mirror.bring()
     records.write_record(self.folder / 'config.json', new)
