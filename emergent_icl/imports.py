@@ -128,6 +128,7 @@ def wanted_names(names, path: str) -> list:  # names: of all files of a reposito
     return settings + (weights or [n for n in here if n.endswith(KINDS)])
 
 
+# %% ../nbs/19_imports.ipynb #e6a59780
 NOT_THERE = dict(
     RepositoryNotFoundError='the hub has no such repository; try its name, or log in if private',
     RevisionNotFoundError='the repository has no such revision; try one of its branches',

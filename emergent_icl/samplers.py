@@ -367,6 +367,7 @@ def pieces_of(
     return pieces, rebuild
 
 
+# %% ../nbs/42_samplers.ipynb #a1c4f0e7
 def flatten(
     params,  # pytree
     free: Free | None = None,  # `None`: every float moves
