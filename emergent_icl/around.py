@@ -260,7 +260,7 @@ def mean_error(x):  # [chain, draw]
     from arviz_stats.base import array_stats
 
     if x.shape[1] < 8:
-        return x.mean(), np.inf, 1.0, np.inf
+        return x.mean() if x.size else np.nan, np.inf, 1.0, np.inf
     if x.std() == 0:
         return x.mean(), 0.0, float(x.size), 1.0
     ess = float(array_stats.ess(x, chain_axis=0, draw_axis=1, method='mean'))
