@@ -56,7 +56,7 @@ def finite(value) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
 
 
-def open_run(folder: str, images: Path | None = None):
+def open_run(folder: str | Path, images: Path | None = None):
     "A run, with its experiment; raises FileNotFoundError if there is none"
     run = runs.open(folder)
     if images is not None:

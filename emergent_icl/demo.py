@@ -136,8 +136,8 @@ def demo_table(result: dict) -> str:  # from `run_demo`
         f'ICL: on {result["holdout_classes"]} classes never seen, whose labels the context tells;'
         ' closed: among its labels, open: among all.',
         f'IWL: on the {result["classes"]:,} training classes, with the label not in the context.',
-        'With bursts the answer is read in the context, and the weights learn no label.',
-        'Without bursts the weights learn labels, and nothing is read in the context.',
+        'ICL above chance: the answer is read in the context. IWL above chance: the weights',
+        'know it. Which of them comes depends on the bursts in the data.',
         's.e.: over seeds. chance: what guessing gets.',
         f'{result["steps"]:,} steps. Figures: {", ".join(result["figures"])}',
     )

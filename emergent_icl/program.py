@@ -369,7 +369,7 @@ def compile(
     self.compile_start(init, places)
     step = make_step(split_model(model)[0], experiment, like)
     program = over(make_program(step, experiment, self.source_of))
-    outs = places, self.whole, self.whole
+    outs = places, self.heard, self.heard
     self.program = jax.jit(program, donate_argnums=1, out_shardings=outs)
     self.compile_probes(like)
 
@@ -387,8 +387,11 @@ def place(
     if like is not None:
         layout = self.experiment.layout
         places = shardings(shapes, self.mesh, layout, params=like, replicas=True)
-    self.whole = NamedSharding(self.mesh, P())  # what every host reads after each call
-    places |= dict(alive=self.whole, died=self.whole)
+    self.whole = NamedSharding(self.mesh, P())
+    hosts_of_mesh = {d.process_index for d in self.mesh.devices.flat}
+    # what is read after each call: of several hosts, each reads all of it
+    self.heard = self.whole if len(hosts_of_mesh) > 1 else self.each
+    places |= dict(alive=self.heard, died=self.heard)
     self.state = jax.tree.map(
         lambda a, at: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=at), shapes, places
     )
