@@ -67,7 +67,7 @@ def main():
         weights_gb=sum(leaf.nbytes for leaf in jax.tree.leaves(params)) / 1e9,
         context=CONTEXT,
         **settings,
-        chains_gb=found.numbers['memory'] / 1e9,
+        said_gb=found.numbers['memory'] / 1e9,
         peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         cpu_seconds=time.process_time() - start,
         verdict=found.verdict,

@@ -9,6 +9,9 @@ __all__ = [
     'plus',
     'recurrence',
     'fall',
+    'trim',
+    'resident',
+    'needs_of',
     'Lean',
     'InTurn',
     'WalkInTurn',
@@ -19,8 +22,11 @@ __all__ = [
 ]
 
 # %% ../nbs/49_large.ipynb #7b6a8936
+import ctypes
+import os
 import sys
 from functools import cached_property, lru_cache, partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -71,10 +77,10 @@ def plus(a, factor, b):  # a + factor b
 
 @partial(jax.jit, static_argnames=('loss', 'order'))
 def recurrence(loss, params, free, batch, w, key, order):
-    "As `around.spectrum`, with three vectors in memory, whatever the order; w `None` is w*"
+    "As `around.spectrum`, with three vectors in memory, whatever the order"
     star, rebuild = pieces_of(params, free)
     unravel = ravel_pytree(star)[1]
-    w = star if w is None else unravel(w.reshape(-1))
+    w = unravel(w.reshape(-1))
     size = sum(piece.size for piece in w)
     gradient = jax.grad(lambda w: loss(rebuild(w), batch).mean())
 
@@ -117,17 +123,54 @@ def fall(loss, params, free, batch, held, nbeta, localization, rate, steps=20):
     return jnp.sqrt(dot(slope, slope)), here, there
 
 
+# %% ../nbs/49_large.ipynb #a1c0ffe1
+def trim():
+    "Give freed memory back to the system, which glibc does only when asked"
+    if sys.platform == 'linux' and hasattr(libc := ctypes.CDLL(None), 'malloc_trim'):
+        libc.malloc_trim(0)
+
+
+def resident() -> int:  # bytes
+    "What the process holds now; 0 where the system does not say"
+    file = Path('/proc/self/statm')
+    return int(file.read_text().split()[1]) * os.sysconf('SC_PAGESIZE') if file.exists() else 0
+
+
+def needs_of(program) -> tuple:  # (bytes of its arguments, all that it needs)
+    "What a compiled program takes in memory"
+    m = program.memory_analysis()
+    held = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
+    return m.argument_size_in_bytes, held + m.temp_size_in_bytes
+
+
+# %% ../nbs/49_large.ipynb #a1c0ffe2
 class Lean(Around):
     "The loss around w*, looked at from one place at a time and with few vectors"
 
     star = property(lambda self: flatten(self.params, self.free)[0])  # made anew, never kept
 
-    def spectra(self, positions):  # [C, P], or [None]: at w*
+    def ask(self, *args, **kwargs):
+        trim()
+        answer = super().ask(*args, **kwargs)
+        trim()
+        return answer
+
+    @cached_property
+    def curvature(self):  # a program: one for w* and for where a chain ends
+        star, key = self.star[None], fold(self.key, 'spectrum')
+        given = self.loss, self.params, self.free, self.probe, star, key
+        with jax.default_matmul_precision('highest'):
+            return recurrence.lower(*given, order=min(8, star.size)).compile()
+
+    def spectra(self, positions):  # [C, P]
         "Eigenvalues and weights [C, 8] at each position"
-        key, given = fold(self.key, 'spectrum'), (self.free, self.probe)
-        rows = [positions] if len(positions) == 1 else positions  # a row of one is a copy
-        rows, order = [None] if positions[0] is None else rows, min(8, self.star.size)
-        at = [self.ask(recurrence, *given, w, key, order=order) for w in rows]
+        key, program = fold(self.key, 'spectrum'), self.curvature
+        rows = [positions] if len(positions) == 1 else [w[None] for w in positions]
+
+        def question(loss, params, w):
+            return program(params, self.free, self.probe, w, key)
+
+        at = [self.ask(question, w) for w in rows]
         return [np.stack(part) for part in zip(*at, strict=True)]
 
     def descent(self, nbeta, localization, h_star):
@@ -164,9 +207,7 @@ class InTurn(Chains):
     @property
     def memory(self) -> int:  # bytes
         "What the program of the draws needs, parameters and data included"
-        m = self.program.memory_analysis()
-        held = m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes
-        return held + m.temp_size_in_bytes
+        return needs_of(self.program)[1]
 
 
 # %% ../nbs/49_large.ipynb #a3bb1944
@@ -174,6 +215,7 @@ class InTurn(Chains):
 def begin(self: InTurn, chain: int):
     "Back to w*, as the chain of this number"
     self.states = self.place = None  # of which there may not be two
+    trim()
     self.keys = fold(self.key, 'chain', chain)[None]
     self.states = jax.vmap(self.sampler.init)(flatten(self.params, self.free)[0][None])
 
@@ -209,9 +251,13 @@ class WalkInTurn(Walk):
 
     def begin(self):
         super().begin()
+        trim()
+        (args, needs), looks = needs_of(self.run.program), needs_of(self.around.curvature)[1]
+        beside = max(resident() - args, 0) if jax.default_backend() == 'cpu' else 0
+        self.memory = max(needs, looks) + beside
         if self.progress:
             told = f'{self.asked.chains} chains one after another, {self.asked.draws:,} draws each'
-            print(f'{told}: {self.run.memory / 1e9:.2f} GB', file=sys.stderr)
+            print(f'{told}: {self.memory / 1e9:.2f} GB', file=sys.stderr)
 
     def start(self, name, step_size, positions=None, **at) -> InTurn:
         "Chains at a step size"
@@ -234,7 +280,7 @@ class AtTheLast(Evidence):
 class Far(Star):
     "A minimum that is too far to go there and see"
 
-    spectrum = cached_property(lambda self: self.around.spectra([None]))
+    spectrum = cached_property(lambda self: self.around.spectra(self.around.star[None]))
 
     def trial(self) -> str:
         return 'not tried: train on, at a rate that falls'
@@ -288,5 +334,5 @@ def estimate(
     walk.begin()
     walk.extend(draws)
     evidence = AtTheLast(**vars(gather(walk, star, reference_losses or {}, False)))
-    evidence.numbers['memory'] = walk.run.memory
+    evidence.numbers['memory'] = walk.memory
     return conclude(walk, star, evidence, examine(evidence))
