@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    'WINDOW',
     'PILOT',
     'at_star',
     'shuffled_losses',
@@ -126,25 +127,37 @@ def gradient_noise(loss, params, free, batches, positions, control):
 
 
 # %% ../nbs/44_around.ipynb #258904c8
+WINDOW = 25  # steps of descent between two looks at the loss
+
+
 @partial(jax.jit, static_argnames='loss')
-def descend(loss, params, free, examples, index, held, nbeta, localization, rates):
+def descend(loss, params, free, examples, index, held, nbeta, localization, rates, enough):
     "Accelerated descent on nbeta L + spring: gradient norm at w*; `held` losses there and below"
     flat, rebuild = flatten(params, free)
+    start = loss(rebuild(flat), held)
 
     def gradient(v, i):
         batch = examples if i is None else take(examples, i)
         return jax.grad(lambda v: loss(rebuild(v), batch).mean())(v)
 
-    def step(carry, now):
-        (w, before), (t, i, rate) = carry, now
-        ahead = w + t / (t + 3) * (w - before)
-        force = nbeta * gradient(ahead, i) + localization * (ahead - flat)
-        return (ahead - rate * force, w), None
+    def step(t, carry):
+        w, before = carry
+        ahead = w + t / (t + 3.0) * (w - before)
+        force = nbeta * gradient(ahead, None if index is None else index[t])
+        return ahead - rates[t] * (force + localization * (ahead - flat)), w
 
-    times = jnp.arange(float(len(rates)), dtype=flat.dtype)
-    below = jax.lax.scan(step, (flat, flat), (times, index, rates))[0][0]
+    def window(carry):
+        t, pair, _ = carry
+        pair = jax.lax.fori_loop(t, t + WINDOW, step, pair)
+        return t + WINDOW, pair, loss(rebuild(pair[0]), held)
+
+    def goes_on(carry):  # until it has fallen by enough, or has clearly risen
+        fell = nbeta * (start.mean() - carry[2].mean())
+        return (carry[0] < len(rates)) & (fell < enough) & (fell > -10.0)
+
+    below, losses = jax.lax.while_loop(goes_on, window, (0, (flat, flat), start))[1:]
     slope = jnp.linalg.norm(gradient(flat, None if index is None else index[0]))
-    return slope, loss(rebuild(flat), held), loss(rebuild(below), held), below
+    return slope, start, losses, below[0]
 
 
 @partial(jax.jit, static_argnames='loss')
@@ -187,6 +200,10 @@ class Around:
     def star(self):  # [P]
         return flatten(self.params, self.free)[0]
 
+    @property
+    def work(self):  # floating-point operations of a step of descent
+        return self.flops * (self.batch_size or len(jax.tree.leaves(self.probe)[0]))
+
     def ask(self, question, *args, **kwargs):
         "Call one of the functions above: float64 NumPy"
         with jax.default_matmul_precision('highest'):
@@ -207,10 +224,10 @@ class Around:
 
 # %% ../nbs/44_around.ipynb #a64acdec
 @patch
-def descent(self: Around, nbeta, localization, h_star):  # the largest curvature at w*
+def descent(self: Around, nbeta, localization, h_star, enough=np.inf):  # of nbeta L
     "As `descend`: gradient norm at w*, losses of held examples there and below, where it ended"
     rate, size = 0.75 / (nbeta * h_star + localization), self.batch_size
-    steps = 300 if self.star.size < 4096 else 100
+    steps = 300 if self.star.size < 4096 and self.work < 1e8 else 100
     rates, index, examples = np.full(steps, rate, np.float32), None, self.probe
     if size is not None and self.probe is not self.data:
         examples = self.probe if hasattr(self.data, 'sample') else self.data
@@ -218,7 +235,7 @@ def descent(self: Around, nbeta, localization, h_star):  # the largest curvature
         index = jax.random.randint(fold(self.key, 'descent'), shape, 0, rows, jnp.int32)
         rates = rates / 3 * np.linspace(1, 0, steps, dtype=np.float32)
     for _ in range(8):  # where curvature grows on the way down, a descent at its rate at w* rises
-        given = examples, index, self.held, nbeta, localization, rates
+        given = examples, index, self.held, nbeta, localization, rates, enough
         found = self.ask(descend, self.free, *given)
         if found[2].mean() <= found[1].mean() + 0.1 / nbeta:
             break
@@ -267,10 +284,12 @@ def mean_error(x):  # [chain, draw]
     ess = ess if np.isfinite(ess) else 1.0
     rhat = float(array_stats.rhat(x, chain_axis=0, draw_axis=1)) if len(x) > 1 else np.nan
     between = x.mean(1).std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else 0.0
-    blocks = x[:, x.shape[1] % 12 :].reshape(12 * len(x), -1).mean(1)
-    apart, error = blocks.std(ddof=1) / np.sqrt(len(blocks)), x.std() / np.sqrt(max(ess, 1))
-    if x.shape[1] >= 240 and apart > 1.5 * error:  # momentum oscillates, and that looks short
-        ess, error = (x.std() / apart) ** 2, apart
+    error = x.std() / np.sqrt(max(ess, 1))
+    if x.shape[1] >= 240:
+        blocks = x[:, x.shape[1] % 12 :].reshape(12 * len(x), -1).mean(1)
+        apart = blocks.std(ddof=1) / np.sqrt(len(blocks))
+        if apart > 1.5 * error:  # momentum oscillates, and that looks short
+            ess, error = (x.std() / apart) ** 2, apart
     return x.mean(), max(error, between), ess, rhat
 
 

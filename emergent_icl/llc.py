@@ -7,6 +7,7 @@ __all__ = [
     'COLORS',
     'SETTING',
     'PASSES',
+    'TRIAL',
     'AT_STAR',
     'Estimate',
     'Walk',
@@ -437,6 +438,7 @@ PASSES = dict(  # what a chain of the profile must show where a check objects
     far=lambda p: p.far < CHECKS['far'].caution,
     drift=lambda p: p.ok & (p.drift < CHECKS['drift'].caution),
 )
+TRIAL = 3e10  # floating-point operations that a trial may take
 AT_STAR = 'descent', 'negative', 'below'  # what a minimum would mend
 
 
@@ -445,12 +447,11 @@ def trial(self: Star) -> str:
     "What `settle=True` would do, tried"
     if any(r.check == 'settle' for r in self.notes):
         return 'tried: settle=True was not enough; train on, at a rate that falls'
-    there = Star(self.around, dataclasses.replace(self.asked)).settle()
-    fell = there.fall(self.asked.localization or self.scale)
-    ends = (
-        f'w* moves by {there.numbers["settled_distance"]:.3g}, and another descent gains {fell:.2g}'
-    )
-    return f'tried: settle=True: {ends} of nbeta L'
+    most = int(np.clip(TRIAL / (100 * self.around.work), 3, 20))
+    there = Star(self.around, dataclasses.replace(self.asked)).settle(most)
+    fell, far = there.fall(self.asked.localization or self.scale), there.numbers
+    ends = f'w* moves by {far["settled_distance"]:.3g}' + f' in {most} descents' * (most < 20)
+    return f'tried: settle=True: {ends}, and another descent gains {fell:.2g} of nbeta L'
 
 
 # %% ../nbs/47_llc.ipynb #dcee7c99

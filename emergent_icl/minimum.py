@@ -254,28 +254,28 @@ def harmonic(self: Star, gamma) -> float:
 
 
 @patch
-def descent(self: Star, gamma):
+def descent(self: Star, gamma, enough=np.inf):
     "As `Around.descent`, once for each localization"
     if gamma not in self.descents:
-        found = self.around.descent(self.asked.nbeta, gamma, self.h_star)
+        found = self.around.descent(self.asked.nbeta, gamma, self.h_star, enough)
         self.descents[gamma] = found
     return self.descents[gamma]
 
 
 @patch
-def fall(self: Star, gamma) -> float:
-    "Of nbeta L, in a descent under a localization"
-    _, here, below, _ = self.descent(gamma)
+def fall(self: Star, gamma, enough=np.inf) -> float:
+    "Of nbeta L, in a descent under a localization, which may end where that is enough"
+    _, here, below, _ = self.descent(gamma, enough)
     fell = self.asked.nbeta * (here.mean() - below.mean())
     return float(fell) if np.isfinite(fell) else 0.0
 
 
 # %% ../nbs/46_minimum.ipynb #936317a7
 @patch
-def settle(self: Star):
-    "Go to the minimum that descent reaches, and say how far that is"
+def settle(self: Star, most: int = 20):
+    "Go to the minimum that descents reach, and say how far that is"
     before, gamma = self.around, self.asked.localization or self.scale
-    self.around, far = settled(before, self.asked.nbeta, gamma, self.h_star)
+    self.around, far = settled(before, self.asked.nbeta, gamma, self.h_star, most)
     vars(self).pop('spectrum', None)
     self.descents = {}
     self.numbers |= far
@@ -303,7 +303,8 @@ def problem(self: Star):  # `Reason` or None
         text = f'w* itself is NaN or infinite in {broken}; no chain was run'
         return Reason('reject', 'failed', text)
     gamma = self.asked.localization or self.scale
-    fell, value = self.fall(gamma), self.harmonic(gamma)
+    value = self.harmonic(gamma)
+    fell = self.fall(gamma, max(1.0, value))
     self.numbers |= dict(h_star=self.h_star, fall=fell, predicted=value)
     if fell > max(1.0, 0.1 * value):
         return self.no_minimum(gamma, fell, value, 'of a quadratic; no chain was run')
