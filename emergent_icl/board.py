@@ -226,7 +226,8 @@ def _draw_ends(ax, data, names):
         ax.plot(x, np.nanmean(ends, 1), dashes, **look)
         ax.plot(x[:, None] + 0.06 * (i - 1), ends, '.', color=color, ms=4, alpha=0.5)
     labels = [arm.replace(', rate ', '\n') for arm in data.arm.values]
-    ax.set_xticks(x, labels, rotation=45 if len(x) > 6 else 20, ha='right', fontsize=8)
+    turned = dict(rotation=90) if len(x) > 6 else dict(rotation=20, ha='right')
+    ax.set_xticks(x, labels, fontsize='small', **turned)
     ax.axhline(0.5, color='k', ls=':', lw=1)
     ax.grid(alpha=0.25, lw=0.5)
     ax.spines[['top', 'right']].set_visible(False)
@@ -238,7 +239,7 @@ def arms_figure(
 ):
     "Where each arm ends, a panel for each item set; dotted: chance of closed accuracy"
     core.require(len(results) > 0, 'arms_figure', 'results', results, 'must not be empty')
-    size = (1.5 + 4.6 * len(results), 3.4)
+    size = (min(7.4, 1.4 + 3.6 * len(results)), 3.4)
     fig, axs = plt.subplots(
         1, len(results), figsize=size, sharey=True, squeeze=False, layout='constrained'
     )
@@ -247,7 +248,9 @@ def arms_figure(
         ax.set(title=f'{result["items"]}: {result["verdict"]}', ylim=(-0.03, 1.03))
     axs[0][0].set_ylabel('accuracy at the end')
     handles = axs[0][0].get_legend_handles_labels()
-    fig.legend(*handles, loc='outside upper center', ncols=len(names), fontsize=8, frameon=False)
+    fig.legend(
+        *handles, loc='outside upper center', ncols=len(names), fontsize='small', frameon=False
+    )
     return fig
 
 
@@ -275,16 +278,18 @@ def _draw_contrast(ax, y, entry, found):
 def forest_plot(board: list):  # of entries
     "Every contrast: effect and interval; a bar where the smallest effect that counts is"
     lines = [(e, c) for e in board for c in e['contrasts']]
-    fig, ax = plt.subplots(figsize=(9, 1.0 + 0.24 * len(lines)), layout='constrained')
+    fig, ax = plt.subplots(figsize=(7.4, 1.0 + 0.29 * len(lines)), layout='constrained')
     for y, (e, c) in enumerate(lines):
         _draw_contrast(ax, y, e, c)
         if y and e['row'] != lines[y - 1][0]['row']:
             ax.axhline(y - 0.5, color='k', lw=0.4, alpha=0.4)
     labels = [f'{e["row"]}  {c["says"]} ({items_label(e)})' for e, c in lines]
-    ax.set_yticks(range(len(lines)), labels, fontsize=7)
+    labels = [textwrap.fill(label, 60) for label in labels]
+    ax.set_yticks(range(len(lines)), labels, fontsize='small')
     ax.axvline(0, color='k', lw=0.6)
     words = 'effect, in the direction of the claim; bars: the smallest that counts; filled: shown'
-    ax.set(ylim=(len(lines) - 0.4, -0.6), xlabel=words)
+    ax.set(ylim=(len(lines) - 0.4, -0.6))
+    ax.set_xlabel(words, x=1, ha='right')
     ax.spines[['top', 'right']].set_visible(False)
     return fig
 
@@ -304,10 +309,11 @@ def count_verdicts(board: list) -> dict:  # of entries; {verdict: rows and item 
     return {v: n for v in VERDICTS if (n := sum(e['verdict'] == v for e in board))}
 
 
+# %% ../nbs/84_board.ipynb #18ea5005
 def glance(board: list):  # of entries
     "The whole board as one figure: a line for each claim, a mark for each item set"
     names = list(dict.fromkeys(e['name'] for e in board))
-    fig, ax = plt.subplots(figsize=(9, 0.8 + 0.26 * len(names)), layout='constrained')
+    fig, ax = plt.subplots(figsize=(7.4, 0.8 + 0.26 * len(names)), layout='constrained')
     for y, name in enumerate(names):
         here = [e for e in board if e['name'] == name]
         for x, e in enumerate(e for e in here if e['verdict']):
@@ -315,14 +321,21 @@ def glance(board: list):  # of entries
             look = dict(color=color, marker=marker, ms=7, mfc=color if filled else 'w')
             ax.plot(0.12 * x, y, ls='', **look)
     first = {name: next(e for e in board if e['name'] == name) for name in names}
-    said = [textwrap.shorten(f'{e["row"]}  {e["claim"]}', 96) for e in first.values()]
+    said = [textwrap.shorten(f'{e["row"]}  {e["claim"]}', 106) for e in first.values()]
     for y, words in enumerate(said):
-        ax.text(0.3, y, words, va='center', fontsize=8.5)
+        ax.text(0.3, y, words, va='center', fontsize='small')
     for verdict, n in count_verdicts(board).items():
         color, marker, filled = VERDICTS[verdict]
         look = dict(color=color, mfc=color if filled else 'w', label=f'{verdict} ({n})')
         ax.plot([], [], marker, **look)
-    fig.legend(loc='outside upper left', ncols=5, fontsize=8, frameon=False)
+    fig.legend(
+        loc='outside upper left',
+        ncols=5,
+        fontsize='small',
+        frameon=False,
+        columnspacing=1,
+        handletextpad=0.2,
+    )
     ax.set(xlim=(-0.1, 3.4), ylim=(len(names) - 0.4, -0.6))
     ax.axis('off')
     return fig

@@ -44,7 +44,7 @@ class Calibration:
     def plot(self):  # matplotlib figure
         "Value over step size, a curve for each localization, a panel for each temperature"
         t = self.table
-        size = dict(figsize=(4.2 * t.sizes['nbeta'], 3), layout='constrained')
+        size = dict(figsize=(min(7.4, 4.2 * t.sizes['nbeta']), 3), layout='constrained')
         fig, axs = plt.subplots(1, t.sizes['nbeta'], sharey=True, squeeze=False, **size)
         good = t.value.where(t.verdict != 'reject').values
         good = good[np.isfinite(good)]
@@ -75,7 +75,7 @@ def _panel(ax, table):  # of one temperature
     if trusted.any():
         steps = table.step_size.values[trusted.values]
         ax.axvspan(steps.min() / 1.3, steps.max() * 1.3, color='#56B4E9', alpha=0.2)
-    ax.legend(fontsize=7)
+    ax.legend(fontsize='small')
 
 
 # %% ../nbs/48_calibration.ipynb #6c0c6e4a

@@ -230,7 +230,7 @@ def _add_cpu_seconds(folder, seconds, least=20):  # reading what is there takes 
 
 def cpu_seconds(
     folder,  # of a run
-    file: str = 'spent.json',  # training; 'measured.json': what came afterwards
+    file: str = 'spent.json',  # training; 'measured.json': what came afterward
 ) -> float:  # 0 where it was not written
     "CPU time that is noted in a run's folder"
     try:

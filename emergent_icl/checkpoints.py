@@ -284,7 +284,7 @@ def _seal(target, rows, leaves, wait):  # in a thread: when Orbax has all parts,
 def begin(
     folder,  # of checkpoints
     step: int,
-    tree,  # arrays, which may be changed afterwards
+    tree,  # arrays, which may be changed afterward
     rows: int | None = None,  # as for `save`
 ):  # ends the save; to be called once, from any thread
     "Begin to write a checkpoint; where there are many processes all of them call it"

@@ -133,11 +133,11 @@ def demo_table(result: dict) -> str:  # from `run_demo`
         lines += [name, *arm_rows(arm)]
     chance = {name: result[f'{name}_chance'] for name in NAMES}
     told = (
-        f'ICL: on {result["holdout_classes"]} classes never seen, whose labels the context tells;'
-        ' closed: among its labels, open: among all.',
+        f'ICL: on {result["holdout_classes"]} classes never seen, whose labels the context tells;',
+        'closed: among its labels, open: among all.',
         f'IWL: on the {result["classes"]:,} training classes, with the label not in the context.',
-        'ICL above chance: the answer is read in the context. IWL above chance: the weights',
-        'know it. Which of them comes depends on the bursts in the data.',
+        'ICL above chance: the answer is read in the context. IWL above chance:',
+        'the weights know it. Which of them comes depends on the bursts in the data.',
         's.e.: over seeds. chance: what guessing gets.',
         f'{result["steps"]:,} steps. Figures: {", ".join(result["figures"])}',
     )
@@ -147,16 +147,16 @@ def demo_table(result: dict) -> str:  # from `run_demo`
 # %% ../nbs/91_demo.ipynb #71c8f47d
 def draw_curves(found: list, experiment):
     "In-context and in-weights accuracy against the step, a panel an arm. Returns the figure"
-    fig, axs = plt.subplots(1, 2, figsize=(9, 3.9), sharey=True, layout='constrained')
+    fig, axs = plt.subplots(1, 2, figsize=(7.4, 3.5), sharey=True, layout='constrained')
     level = chance_levels(experiment)['icl_closed']
     for ax, run, title in zip(axs, found, ARMS):
         for name in NAMES:
             curve(ax, run.metrics[name], name)
         ax.axhline(level, color='k', ls=':', lw=1, label="chance among the context's labels")
         step_axis(ax, run.metrics.step)
-        ax.set_title(title, fontsize=10, loc='left')
+        ax.set_title(title, fontsize='medium', loc='left')
     axs[0].set(ylim=(-0.02, 1.02), ylabel='accuracy')
-    style = dict(ncols=2, fontsize=9, frameon=False, handlelength=4)
+    style = dict(ncols=2, fontsize='small', frameon=False, handlelength=4)
     fig.legend(*axs[0].get_legend_handles_labels(), loc='outside lower center', **style)
     tidy(*axs)
     return fig

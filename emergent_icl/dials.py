@@ -63,7 +63,7 @@ def draw_support(ax, batch):
     colors, hatch = [PALETTE[1]] + [PALETTE[0]] * N, ['//'] + [''] * N
     ax.bar(range(N + 1), share, color=colors, edgecolor='white', hatch=hatch)
     ax.set(xticks=range(N + 1), ylim=(0, 1), ylabel='share')
-    ax.set_xlabel("times the query's class is in the context", fontsize=8)
+    ax.set_xlabel("times the query's class is in the context", fontsize='small')
 
 
 def draw_frequencies(ax, split, batch, classes):
@@ -81,8 +81,8 @@ def draw_frequencies(ax, split, batch, classes):
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_minor_locator(NullLocator())
     ax.set(xlim=(0.8, split.n_train * 1.2), ylim=(1e-5, 1.5), ylabel='share')
-    ax.set_xlabel('class, by frequency', fontsize=8)
-    ax.legend(fontsize=7, frameon=False, loc='upper right')
+    ax.set_xlabel('class, by frequency', fontsize='small')
+    ax.legend(fontsize='small', frameon=False, loc='upper right')
 
 
 # %% ../nbs/66_dials.ipynb #a046d5d1
@@ -100,7 +100,7 @@ def data_figure(
         source = replace(first, split=thin, p_bursty=jnp.float32(p_bursty))
         batch = sample_quickly(source, jax.random.key(seed), 512)
         batch = jax.tree.map(np.asarray, batch)
-        fig = Figure(figsize=(9, 0.8 + 0.8 * rows), dpi=100)
+        fig = Figure(figsize=(7.5, 0.7 + 0.7 * rows), dpi=120)
         FigureCanvasAgg(fig)
         room = dict(left=0.01, right=0.985, top=0.95, bottom=0.12, wspace=0.16)
         left, right = fig.add_gridspec(1, 2, width_ratios=[2.1, 1], **room)
@@ -111,7 +111,7 @@ def data_figure(
         draw_support(above, batch)
         draw_frequencies(below, thin, batch, classes)
         for ax in (above, below):
-            ax.tick_params(labelsize=7)
+            ax.tick_params(labelsize='small')
         tidy(above, below)
         return fig
 

@@ -72,12 +72,12 @@ def emergence(
         top.axhline(level, color='k', ls=':', lw=1, label=f'chance, {STYLES[name][0]}')
     top.set(ylim=(-0.02, 1.02), ylabel='accuracy')
     lines, labels = top.get_legend_handles_labels()
-    style = dict(ncols=2, fontsize=8, frameon=False, handlelength=4)
+    style = dict(ncols=2, fontsize='small', frameon=False, handlelength=4)
     fig.legend(lines, labels, loc='outside upper center', **style)
     curve(low, metrics.loss, 'loss')
     low.set(xlabel='training step', ylabel='training loss (nats)', ylim=(0, None))
     tidy(top, low)
-    top.set_title(title, fontsize=10, loc='left')
+    top.set_title(title, fontsize='medium', loc='left')
     return fig
 
 
@@ -116,7 +116,7 @@ def bands(
         ends = [to_share.transform((x, axes[0].get_ylim()[0]))[0] for x in (start, min(end, last))]
         above = dict(xycoords='axes fraction', xytext=(0, 3), textcoords='offset points')
         axes[0].annotate(
-            name, (np.mean(ends), 1), ha='center', fontsize=8, color='#444444', **above
+            name, (np.mean(ends), 1), ha='center', fontsize='small', color='#444444', **above
         )
         start = end
 
@@ -161,11 +161,12 @@ def panel(
         thin_and_mean(ax, values, i, stderr=errors and errors[k][1], label=label or None)
         if label:
             mark(ax, values, i)
-    ax.set_ylabel(axis_label(data[name]), fontsize=9)
+    ax.set_ylabel(axis_label(data[name]), fontsize='small')
     tidy(ax)
     if lines[0][0]:
         some = f'8 of {len(lines)}' if len(lines) > 8 else None
-        style = dict(fontsize=7, title_fontsize=7, frameon=False, handlelength=4, ncols=2)
+        style = dict(fontsize='small', title_fontsize='small', frameon=False, ncols=2)
+        style |= dict(loc='upper center', bbox_to_anchor=(0.5, -0.24), columnspacing=1)
         ax.legend(title=some, **style)
 
 
@@ -179,10 +180,12 @@ def along_run(
     title: str = '',  # over the figure
 ):  # the figure
     "A panel for each quantity that a probe gives, over the run's steps"
-    names, wide = drawable(data, names)
+    names, too_many = drawable(data, names)
     columns = min(columns, len(names))
     rows = -(-len(names) // columns)
-    size = dict(figsize=(3.2 * columns + 0.6, 2.3 * rows + 0.5), layout='constrained')
+    most = max(len(each_line(data[name])) for name in names)
+    wide, high = min(3.4, 6.8 / columns), 2.3 + 0.1 * min(most, 8) * (most > 1)  # of a panel
+    size = dict(figsize=(wide * columns + 0.6, high * rows + 0.5), layout='constrained')
     fig, axs = plt.subplots(rows, columns, squeeze=False, sharex=True, **size)
     for i, ax in enumerate(axs.flat):
         ax.set_visible(i < len(names))
@@ -194,9 +197,9 @@ def along_run(
             ax.tick_params(labelbottom=True)
     for ax in axs.flat[: len(names)]:
         bands([ax], stages)
-    if wide:
-        note = ', '.join(f'{name} ({n} lines)' for name, n in wide.items())
-        fig.supxlabel(f'not drawn: {note}', fontsize=8, color='#555555')
+    if too_many:
+        note = ', '.join(f'{name} ({n} lines)' for name, n in too_many.items())
+        fig.supxlabel(f'not drawn: {note}', fontsize='small', color='#555555')
     return headline(fig, title)
 
 
@@ -210,7 +213,7 @@ def head_scores(
     names = [n for n in scores if not str(n).endswith('_stderr')]
     for name in names:
         require_dims(scores[name], 'step', 'layer', 'head', owner=f'head_scores: {name}')
-    size = (3.4 * len(names) + 1.2, 2.9)
+    size = (min(3.4 * len(names) + 1.2, 7.4), 3.0)
     fig, axs = plt.subplots(1, len(names), figsize=size, squeeze=False, layout='constrained')
     entries = []
     for name, ax in zip(names, axs[0]):
@@ -222,12 +225,12 @@ def head_scores(
             line = thin_and_mean(ax, one, lw=1.5, markevery=every, **look)
             line.set_label(f'layer {l}, head {h}')
             entries += [line] if ax is axs[0, 0] else []
-        ax.set_ylabel(axis_label(scores[name]), fontsize=9)
+        ax.set_ylabel(axis_label(scores[name]), fontsize='small')
         step_axis(ax, scores.step)
         tidy(ax)
         bands([ax], stages)
-    style = dict(fontsize=7, frameon=False, handlelength=4)
-    fig.legend(handles=entries, loc='outside right center', **style)
+    style = dict(fontsize='small', frameon=False, handlelength=4)
+    fig.legend(handles=entries, loc='outside lower center', ncols=4, **style)
     return headline(fig, title)
 
 
@@ -247,9 +250,11 @@ def follow_each(
         line = thin_and_mean(ax, values.isel({dim: k}), color=shade, ls='-', lw=1.6)
         beside = dict(xytext=(4 + 14 * (j % 2), 0), textcoords='offset points', va='center')
         end = line.get_xdata()[-1], line.get_ydata()[-1]
-        ax.annotate(f'{places[k]}', end, fontsize=7, color=shade, annotation_clip=False, **beside)
+        ax.annotate(
+            f'{places[k]}', end, fontsize='small', color=shade, annotation_clip=False, **beside
+        )
     ax.set(ylabel=axis_label(values))
-    ax.set_title(f'each {dim}', fontsize=9)
+    ax.set_title(f'each {dim}', fontsize='small')
 
 
 def at_steps(
@@ -266,8 +271,9 @@ def at_steps(
         ax.plot(places, mean.sel(step=step), label=f'step {short(step)}', **line)
     for (name, known), dots in zip(reference.items(), (':', '--', '-.')):
         ax.plot(places, known, color='k', ls=dots, lw=1.5, label=name)
-    ax.set_title('a few steps', fontsize=9)
-    ax.legend(fontsize=7, frameon=False, handlelength=4)
+    ax.set_title('a few steps', fontsize='small')
+    beside = dict(loc='center left', bbox_to_anchor=(1, 0.5))
+    ax.legend(fontsize='small', frameon=False, handlelength=3, **beside)
 
 
 # %% ../nbs/61_figures.ipynb #e070645a
@@ -294,13 +300,13 @@ def fan(
     n, steps = values.sizes[dim], values.step.values
     places = values[dim].values if dim in values.coords else np.arange(1, n + 1)
     some = steps[np.unique(np.linspace(0, len(steps) - 1, 5).astype(int))]
-    size = dict(figsize=(9, 3.2), width_ratios=[1.5, 1], layout='constrained')
+    size = dict(figsize=(7.4, 2.9), width_ratios=[1.5, 1], layout='constrained')
     fig, (left, right) = plt.subplots(1, 2, sharey=total is None, **size)
     follow_each(left, values, dim, places)
     if total is not None:
         label = axis_label(total, 'sum of all')
         thin_and_mean(left, total, stderr=stderr, color='k', ls='--', label=label)
-        left.legend(fontsize=8, frameon=False)
+        left.legend(fontsize='small', frameon=False)
     at_steps(right, mean, places, some if at is None else at, reference or {})
     least = dict(linthresh=max(float(np.abs(mean).max()) * 1e-2, 1e-12))
     for ax in (left, right) if log else ():
@@ -349,7 +355,7 @@ def fit_scale(
         if rows.sizes['one']:
             ax.plot(rows.step.values, edge, 'x', color=PALETTE[1], ms=6, clip_on=False, label=said)
     entries = dict(zip(*reversed(ax.get_legend_handles_labels())))
-    ax.legend(entries.values(), entries.keys(), fontsize=7, frameon=False, ncols=2)
+    ax.legend(entries.values(), entries.keys(), fontsize='small', frameon=False, ncols=2)
 
 
 # %% ../nbs/61_figures.ipynb #f414e872
@@ -368,7 +374,7 @@ def learning_coefficients(
     fit_scale(low, [estimates(low, found, PALETTE[i % 8], name) for i, (name, found) in sets])
     step_axis(low, metrics.step, log=True)
     tidy(top, low)
-    top.set_title(title, fontsize=10, loc='left')
+    top.set_title(title, fontsize='medium', loc='left')
     return fig
 
 
@@ -417,7 +423,7 @@ def score_panel(ax, data):
         thin_and_mean(ax, values, i, stderr=error, label=f'{axis_label(data[name])} {word}'.strip())
         mark(ax, values, i)
     if len(lines) > 1:
-        ax.legend(fontsize=7, frameon=False, handlelength=4, ncols=1 + (len(lines) > 4))
+        ax.legend(fontsize='small', frameon=False, handlelength=4, ncols=1 + (len(lines) > 4))
 
 
 # %% ../nbs/61_figures.ipynb #8628efdb
@@ -434,7 +440,8 @@ def end_bars(ax, results, name: str):
         ax.plot(at, last, 'o', color='k', ms=3, mfc='white')
     ax.set_xticks(range(len(values)), map(in_words, values))
     ax.set(xlabel=str(name), ylabel='accuracy at the last step', ylim=(0, 1.02))
-    ax.legend(fontsize=7, frameon=False, loc='upper center', bbox_to_anchor=(0.5, 1.22), ncols=2)
+    below = dict(loc='upper center', bbox_to_anchor=(0.5, -0.3))
+    ax.legend(fontsize='small', frameon=False, **below)
 
 
 def in_words(value) -> str:  # a number in few digits, a name as it is
@@ -453,7 +460,7 @@ def dial(
     one = name is not None or len(dials) == 1
     require(one, 'dial', 'name', name, f'must be one of {dials}; select values of the others')
     name = name or dials[0]
-    fig, axs = plt.subplots(2, 2, figsize=(9.5, 5.4), layout='constrained')
+    fig, axs = plt.subplots(2, 2, figsize=(7.4, 4.8), layout='constrained')
     closed = "ICL: accuracy among\nthe context's labels"
     weights, loss = 'IWL: accuracy\nwithout support', 'training loss (nats)'
     panels = dict(icl_closed=closed, iwl=weights, loss=loss)
@@ -464,7 +471,7 @@ def dial(
             ax.axhline(chance[metric], color='k', ls=':', lw=1)
         ax.set(ylabel=said, ylim=(-0.02, 1.02) if metric != 'loss' else (0, None))
         step_axis(ax, results.step)
-    style = dict(fontsize=8, title_fontsize=8, frameon=False, handlelength=4)
+    style = dict(fontsize='small', title_fontsize='small', frameon=False, handlelength=4)
     axs[0, 0].legend(title=str(name), **style)
     end_bars(axs[1, 1], results, name)
     tidy(*axs.flat)

@@ -449,7 +449,7 @@ def save_parts(
     arrays: dict,  # {name: array}; those of NumPy are written by the first process
     rows: int | None = None,  # length of the leading axis, each entry of which has its own files
 ):  # waits until all is written, to be called from any thread
-    "Begin to write arrays, every process its own part; they may be changed afterwards"
+    "Begin to write arrays, every process its own part; they may be changed afterward"
     import orbax.checkpoint as ocp
 
     def part(a):  # bytes of one row of what one device holds

@@ -111,7 +111,7 @@ def show(
     title: str = '',  # text above the drawing
     ax: Any = None,  # matplotlib axes to draw on; a new figure without them
 ):  # the axes
-    "Draw the first items, classes from left to right and exemplars downwards, ink dark on white"
+    "Draw the first items, classes from left to right and exemplars downward, ink dark on white"
     import matplotlib.pyplot as plt
 
     require_whole('show', 1, n_classes=n_classes, n_exemplars=n_exemplars)
@@ -120,13 +120,13 @@ def show(
     x = x if x.ndim == 4 else x.reshape(C, E, -1, 1)
     H, W = x.shape[2:]
     if ax is None:
-        height = 10 * E * H / (C * W) if W > 1 else 2.5
-        ax = plt.figure(figsize=(10, height)).subplots()
+        height = 7.4 * E * H / (C * W) if W > 1 else 2.5
+        ax = plt.figure(figsize=(7.4, height + 0.5)).subplots()
     grid = x.transpose(1, 2, 0, 3).reshape(E * H, C * W)
     aspect = 'equal' if W > 1 else 'auto'
     ax.imshow(grid, cmap='gray_r', interpolation='nearest', aspect=aspect)
-    ax.set_xticks((np.arange(C) + 0.5) * W - 0.5, range(C), fontsize=7)
-    ax.set_yticks((np.arange(E) + 0.5) * H - 0.5, range(E), fontsize=7)
+    ax.set_xticks((np.arange(C) + 0.5) * W - 0.5, range(C), fontsize='small')
+    ax.set_yticks((np.arange(E) + 0.5) * H - 0.5, range(E), fontsize='small')
     ax.set(xlabel='class', ylabel='exemplar', title=title)
     return ax
 

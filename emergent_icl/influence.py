@@ -190,7 +190,7 @@ def susceptibilities(
     sampler,  # as for `covariances`
     *,
     components,  # {name: mask}, from `samplers.mask`: the part of the weights that moves
-    probe: Any = None,  # examples towards which the data are tilted, like `data`; `None`: the data
+    probe: Any = None,  # examples toward which the data are tilted, like `data`; `None`: the data
     clusters: int | None = None,  # groups of examples or tokens, by the components they move
     key: Any = None,  # JAX key, which must be given
     **settings,  # of `covariances`

@@ -44,7 +44,7 @@ def strip(
     ax.imshow(row, cmap='gray_r', interpolation='nearest', vmin=0, vmax=high)
     ax.axis('off')
     for i, label in enumerate(labels):
-        ax.text(i * (W + gap) + W / 2, H + 2, label, ha='center', va='top', fontsize=8)
+        ax.text(i * (W + gap) + W / 2, H + 2, label, ha='center', va='top', fontsize='small')
     frame = dict(fill=False, ec=PALETTE[1], lw=1.5, clip_on=False)
     ax.add_patch(Rectangle(((N - 1) * (W + gap) - 1, -1), W + 1, H + 1, **frame))
 
@@ -58,9 +58,9 @@ def draw_labels(ax, seen, answer, example: int):
     hatch = [''] * len(names) + ['///']
     ax.bar(range(len(heights)), heights, color=colors, edgecolor='#555555', hatch=hatch)
     said = [f'{c}\nright' if c == right else f'{c}' for c in names] + ['all\nothers']
-    ax.set_xticks(range(len(heights)), said, fontsize=8)
+    ax.set_xticks(range(len(heights)), said, fontsize='small')
     ax.set(ylim=(0, 1), ylabel='probability')
-    ax.set_title('answer to the query', fontsize=9, loc='left')
+    ax.set_title('answer to the query', fontsize='small', loc='left')
 
 
 # %% ../nbs/64_moments.ipynb #48235aca
@@ -79,15 +79,22 @@ def draw_predictions(ax, seen, answer, example: int):
     room = np.ptp(among) * (0.25 if lines else 1 / 3)
     ax.set(ylim=(min(among) - room, max(among) + room), ylabel=y)
     ax.set_xlabel('example' if lines else 'position')
-    ax.set_title('predictions' if lines else 'answers', fontsize=9, loc='left')
-    ax.legend(fontsize=7, frameon=False, ncols=3, loc='upper right')
+    ax.set_title('predictions' if lines else 'answers', fontsize='small', loc='left')
+    ax.legend(
+        fontsize='small',
+        frameon=False,
+        ncols=3,
+        loc='upper right',
+        handlelength=1.5,
+        columnspacing=1,
+    )
 
 
 # %% ../nbs/64_moments.ipynb #eda58e8d
 def tiles(
     patterns,  # [L, H, T, K]
 ):  # (one picture with gaps, the side of a tile)
-    "The patterns of all heads as one picture, layers downwards"
+    "The patterns of all heads as one picture, layers downward"
     L, H, T, K = patterns.shape
     gap = max(1, T // 12)
     out = np.full((L * (T + gap) - gap, H * (K + gap) - gap), np.nan)
@@ -106,13 +113,15 @@ def draw_heads(ax, now):
     picture, size = tiles(now.attention.values)
     L, H, T, _ = now.attention.shape
     ax.set_facecolor('#DDDDDD')
-    ax.imshow(picture, cmap=SEQUENTIAL, vmin=0, vmax=1, interpolation='nearest')
+    drawn = ax.imshow(picture, cmap=SEQUENTIAL, vmin=0, vmax=1, interpolation='nearest')
+    below = dict(orientation='horizontal', fraction=0.05, pad=0.16, shrink=0.6, ticks=[0, 1])
+    ax.figure.colorbar(drawn, ax=ax, **below).ax.tick_params(labelsize='small', length=2)
     middle = T / 2 - 0.5
     ax.set_xticks([h * size + middle for h in range(H)], [f'head {h}' for h in range(H)])
     layers = [f'layer {l}' for l in range(L)]
     ax.set_yticks([l * size + middle for l in range(L)], layers, rotation=90, va='center')
-    ax.tick_params(length=0, labelsize=7)
-    ax.set_title('attention: rows look at columns', fontsize=9, loc='left')
+    ax.tick_params(length=0, labelsize='small')
+    ax.set_title('attention of each row', fontsize='small', loc='left')
 
 
 # %% ../nbs/64_moments.ipynb #88e0ecb3
@@ -129,13 +138,13 @@ def draw_path(ax, seen, step: int, seed: int):
         late = at[0] > middle  # a name stays inside
         ax.plot(*at[:, None], '*', ms=10, color='white', mec='k', zorder=3)
         beside = dict(xytext=(2 if late else -2, -13), textcoords='offset points')
-        ax.annotate(name, at, fontsize=7, ha='right' if late else 'left', **beside)
+        ax.annotate(name, at, fontsize='small', ha='right' if late else 'left', **beside)
     ax.plot(*here.sel(step=step).values[:, None], 'o', ms=11, color=PALETTE[1], mec='k', zorder=4)
-    ax.set_title('path of the answers', fontsize=9, loc='left')
-    ax.tick_params(labelsize=7)
+    ax.set_title('path of the answers', fontsize='small', loc='left')
+    ax.tick_params(labelsize='small')
     ax.margins(0.12)
     for axis, share, i in zip((ax.xaxis, ax.yaxis), seen.explained.values, (1, 2)):
-        axis.set_label_text(f'component {i} ({100 * share:.0f} %)', fontsize=8)
+        axis.set_label_text(f'component {i} ({100 * share:.0f} %)', fontsize='small')
     tidy(ax)
 
 
@@ -145,14 +154,14 @@ def moment(
     step: int,  # one of its steps
     seed: int | None = None,  # one of its seeds; None: the first
     example: int = 0,  # which sequence
-) -> Figure:  # 900 x 380 pixels
+) -> Figure:  # 900 x 420 pixels
     "A run at one step; raises KeyError for a step or seed that is not there"
     seed = seen.seed.values[0] if seed is None else seed
     now = seen.sel(step=step, seed=seed).isel(example=example)
-    fig = Figure(figsize=(9, 3.8), dpi=100)
+    fig = Figure(figsize=(7.5, 3.5), dpi=120)
     FigureCanvasAgg(fig)
-    room = dict(left=0.065, right=0.99, top=0.87, bottom=0.13, wspace=0.24)
-    left, middle, right = fig.add_gridspec(1, 3, width_ratios=[1.4, 1, 1], **room)
+    room = dict(left=0.075, right=0.99, top=0.85, bottom=0.14, wspace=0.32)
+    left, middle, right = fig.add_gridspec(1, 3, width_ratios=[1.3, 1, 1], **room)
     if 'pictures' in seen:
         above, left = left.subgridspec(2, 1, height_ratios=[0.5, 1], hspace=0.42)
         labels = [*map(str, seen.labels.values[example, :-1]), '?']
@@ -161,10 +170,13 @@ def moment(
     ax = fig.add_subplot(left)
     draw(ax, seen, now.answer.values, example)
     tidy(ax)
+    ax.tick_params(labelsize='small')
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.label.set_size('small')
     draw_heads(fig.add_subplot(middle), now)
     draw_path(fig.add_subplot(right), seen, step, seed)
-    fig.text(0.065, 0.95, f'step {step:,}', fontsize=13, fontweight='bold')
-    fig.text(0.22, 0.955, f'seed {seed}, sequence {example}', fontsize=9, color='#555555')
+    fig.text(0.065, 0.95, f'step {step:,}', fontsize='large', fontweight='bold')
+    fig.text(0.25, 0.955, f'seed {seed}, sequence {example}', fontsize='small', color='#555555')
     return fig
 
 

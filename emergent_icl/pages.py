@@ -186,7 +186,7 @@ def table(
 
 # %% ../nbs/68_pages.ipynb #c5321c18
 def drawn(
-    fig,  # matplotlib Figure, closed afterwards
+    fig,  # matplotlib Figure, closed afterward
     alt: str,  # what it shows, for who cannot see it
     caption: str = '',  # below it
     wide: bool = False,  # it scrolls on a phone instead of shrinking

@@ -55,17 +55,18 @@ def sequences(
         np.asarray(a)[:n] for a in (batch.labels, batch.classes, batch.exemplars)
     )
     n, T = labels.shape
-    size = dict(figsize=(0.82 * T + 0.8, 1.12 * n + 0.3), layout='constrained')
+    side = min(0.82, 7.2 / T)
+    size = dict(figsize=(side * T + 0.2, (side + 0.3) * n + 0.3), layout='constrained')
     fig, axs = plt.subplots(n, T, squeeze=False, **size)
     for (row, col), ax in np.ndenumerate(axs):
         ax.imshow(images[classes[row, col], exemplars[row, col]], cmap='gray_r')
         ax.set(xticks=[], yticks=[])
         if col < T - 1:
-            ax.set_xlabel(str(labels[row, col]), fontsize=9)
+            ax.set_xlabel(str(labels[row, col]), fontsize='small')
         else:
             say_answer(ax, labels[row, col], None if answers is None else int(answers[row]))
-    axs[0, 0].set_title('context', fontsize=9, loc='left')
-    axs[0, -1].set_title('query', fontsize=9, loc='left')
+    axs[0, 0].set_title('context', fontsize='small', loc='left')
+    axs[0, -1].set_title('query', fontsize='small', loc='left')
     return headline(fig, title)
 
 
@@ -75,7 +76,7 @@ def say_answer(ax, label: int, answer: int | None):
     if answer is not None:
         sign, color = ('✓', '#0072B2') if answer == label else ('✗', '#D55E00')
         text = f'{text}, said {answer} {sign}'
-    ax.set_xlabel(text, fontsize=9, color=color)
+    ax.set_xlabel(text, fontsize='small', color=color)
     for spine in ax.spines.values():
         spine.set(color=color, linewidth=2)
 
@@ -93,18 +94,21 @@ def attention(
     require(
         names is None or len(names) == K, 'attention', 'names', names, f'one for each of {K} keys'
     )
-    size = dict(figsize=(1.75 * H + 1.2, 1.75 * L + 0.5), layout='constrained')
+    side = min(1.75, 6.2 / H)
+    size = dict(figsize=(side * H + 1.2, (side + 0.1) * L + 0.6), layout='constrained')
     fig, axs = plt.subplots(L, H, squeeze=False, sharex=True, sharey=True, **size)
     layers, heads = (patterns[dim].values for dim in ('layer', 'head'))
     for (l, h), ax in np.ndenumerate(axs):
         drawn = ax.imshow(patterns[l, h], cmap=SEQUENTIAL, vmin=0, vmax=1, interpolation='nearest')
-        if names is not None and K <= 20:
-            ax.set_xticks(range(K), names, fontsize=5, rotation=90)
-            ax.set_yticks(range(T), names[-T:], fontsize=5)
-        ax.set_title(f'layer {layers[l]}, head {heads[h]}', fontsize=7)
-        ax.tick_params(length=2, labelsize=6)
-    fig.supxlabel('looked at', fontsize=8)
-    fig.supylabel('looking', fontsize=8)
+        if names is not None:
+            every = int(np.ceil(0.16 * K / side))  # as many names as have room
+            ax.set_xticks(range(0, K, every), names[::every], rotation=90)
+            ax.set_yticks(range(0, T, every), names[-T:][::every])
+        ax.set_title(f'head {heads[h]}' if l == 0 else '', fontsize='small')
+        ax.set_ylabel(f'layer {layers[l]}' if h == 0 else '', fontsize='small')
+        ax.tick_params(length=2, labelsize='small')
+    fig.supxlabel('looked at', fontsize='small')
+    fig.supylabel('looking', fontsize='small')
     fig.colorbar(drawn, ax=axs, label='attention', shrink=0.8, fraction=0.04)
     return headline(fig, title)
 
@@ -112,10 +116,12 @@ def attention(
 # %% ../nbs/62_pictures.ipynb #22633037
 def write_entries(ax, a, limit: float, signed: bool, size: float):
     "Numbers in a small matrix, dots on the negative entries of a larger one"
+    digits = 1 - int(np.floor(np.log10(limit)))  # two of the largest
+    form = f'.{max(0, digits)}f' if digits < 4 else '.0e'
     if a.size <= 100:
         for (i, j), v in np.ndenumerate(a):
             color = 'white' if abs(v) > 0.6 * limit else 'black'
-            ax.text(j, i, f'{v:.2g}', ha='center', va='center', fontsize=6, color=color)
+            ax.text(j, i, f'{v:{form}}', ha='center', va='center', fontsize='small', color=color)
     elif signed and a.size <= 4900:
         ax.plot(*np.argwhere(a < -0.02 * limit).T[::-1], 'k.', ms=size, mew=0)
 
@@ -139,7 +145,7 @@ def heatmap(
     for axis, dim in zip((ax.yaxis, ax.xaxis), values.dims):
         axis.set_label_text(str(dim))
         if values.sizes[dim] <= 40:
-            axis.set_ticks(range(values.sizes[dim]), map(str, values[dim].values), fontsize=7)
+            axis.set_ticks(range(values.sizes[dim]), map(str, values[dim].values), fontsize='small')
     if any(len(str(v)) > 3 for v in values[values.dims[1]].values) and m <= 40:
         ax.tick_params(axis='x', rotation=90)
     write_entries(ax, a, limit, signed, min(2.5, 20 * side))
@@ -176,7 +182,7 @@ def path(
     way = np.r_[0, np.cumsum(np.sqrt(sum(np.diff(a / (np.ptp(a) or 1)) ** 2 for a in at)))]
     some = np.unique(np.searchsorted(way, np.linspace(0, way[-1], written)))
     for i in some.clip(0, len(way) - 1):
-        beside(ax, [a[i] for a in at], short(points.step.values[i]), (5, 4), fontsize=7)
+        beside(ax, [a[i] for a in at], short(points.step.values[i]), (5, 4), fontsize='small')
 
 
 def beside(ax, place, text: str, offset: tuple, **style):
@@ -209,7 +215,7 @@ def draw_evolute(
     near = np.isfinite(at[0] + at[1]) & ~(off[0] | off[1])
     line = dict(color='#777777', lw=1, ms=3, alpha=0.8, zorder=0, label='centers of curvature')
     ax.plot(*(np.where(near, a, np.nan) for a in at), '.-', **line)
-    ax.legend(fontsize=7, frameon=False)
+    ax.legend(fontsize='small', frameon=False)
     return widen(limits, [a[near] for a in at])
 
 
@@ -248,7 +254,7 @@ def trajectory(
     norm, shade = shade_of(points.step.values)
     every = pairs or [(i, j) for i, j in ((0, 1), (0, 2), (1, 2)) if j < n]
     views = [(0, 1, 2)] if three else every
-    size = (7, 5.2) if three else (3.6 * len(views) + 0.8, 3.5)
+    size = (7, 5.2) if three else (min(3.6, 6.6 / len(views)) * len(views) + 0.8, 3.1)
     solid = dict(projection='3d') if three else {}
     fig, axs = plt.subplots(
         1, len(views), figsize=size, squeeze=False, layout='constrained', subplot_kw=solid
@@ -259,14 +265,14 @@ def trajectory(
         for name, where in (known or {}).items():
             where = np.asarray(where)[list(view)]
             ax.plot(*([w] for w in where), '*', ms=11, color='white', mec='k', zorder=4)
-            beside(ax, where, name, (7, -9), fontsize=8, fontweight='bold')
+            beside(ax, where, name, (7, -9), fontsize='small', fontweight='bold')
             limits = widen(limits, where, 0.05)
         if centers is not None and view == (0, 1):
             limits = draw_evolute(ax, centers, limits)
         for a, c, limit in zip('xyz', view, limits):
-            getattr(ax, f'set_{a}label')(component_name(points, c, explained), fontsize=8)
+            getattr(ax, f'set_{a}label')(component_name(points, c, explained), fontsize='small')
             getattr(ax, f'set_{a}lim')(limit)
-        ax.tick_params(labelsize=7)
+        ax.tick_params(labelsize='small')
     if not three:
         tidy(*axs[0])
     _step_scale(fig, axs, norm, three)

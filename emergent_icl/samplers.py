@@ -176,7 +176,7 @@ def _spread(m, p):
 def sgld(
     step_size,  # eps
     nbeta,  # n x inverse temperature, the factor of the mean loss
-    localization,  # gamma, the spring towards w*
+    localization,  # gamma, the spring toward w*
     mask: Any = None,  # pytree of 0/1 or bools: what moves; `mask(params, pattern)` makes one
     box: Any = None,  # reflect every weight at w* ± box
     prior: Any = None,  # precision of a Gaussian prior around zero: a weight decay in the posterior

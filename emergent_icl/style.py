@@ -11,6 +11,8 @@ __all__ = [
     'SEQUENTIAL',
     'DIVERGING',
     'STYLES',
+    'SIZES',
+    'use',
     'require_dims',
     'axis_label',
     'tidy',
@@ -27,6 +29,7 @@ __all__ = [
 # %% ../nbs/60_style.ipynb #99b7e575
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import LinearSegmentedColormap
@@ -48,6 +51,20 @@ STYLES = {  # a metric's label, color, dashes, width; open may lie upon closed a
     'iwl': ('IWL, no support in context', '#D55E00', '-.', 2.2),
     'loss': ('training loss', '#333333', '-', 2.2),
 }
+
+# %% ../nbs/60_style.ipynb #f5b0ed7b
+_SMALL = 'axes.labelsize', 'axes.titlesize', 'xtick.labelsize', 'ytick.labelsize', 'legend.fontsize'
+SIZES = dict(page=9.6, talk=16)  # points; small text has five sixths of it
+
+
+def use(
+    size: str = 'page',  # or talk
+    file: str = 'png',  # format of savefig where a name has no ending: png, svg or pdf
+):
+    "Set matplotlib's text for figures that fill a column of 7.5 inches"
+    text = {'font.size': SIZES[size]} | dict.fromkeys(_SMALL, 'small')
+    more = {'figure.dpi': 100, 'savefig.format': file, 'lines.linewidth': SIZES[size] / 6.4}
+    matplotlib.rcParams.update(text | more)
 
 
 # %% ../nbs/60_style.ipynb #9eb7dc01
@@ -88,7 +105,7 @@ def headline(
 ):  # the figure
     "Put the title over the figure, at its left"
     if title:
-        fig.suptitle(title, fontsize=10, x=0.01, ha='left')
+        fig.suptitle(title, fontsize='medium', x=0.01, ha='left')
     return fig
 
 
@@ -116,9 +133,11 @@ def step_axis(
     log = is_log(steps) if log is None else log
     if log:
         first = steps[steps > 0].min()
-        low, high = np.ceil(np.log10(first)), np.floor(np.log10(steps.max()))
+        low, high = np.floor(np.log10([first, steps.max()]))
+        within = (1,) if steps.max() >= 100 * first else (1, 2, 5)  # under two decades
+        ticks = np.outer(10.0 ** np.arange(low, high + 1), within).ravel()
         ax.set_xscale('symlog', linthresh=first, linscale=0.4)
-        ax.set_xticks([0, *10.0 ** np.arange(low, high + 1)])
+        ax.set_xticks([0, *ticks[(ticks >= first) & (ticks <= steps.max())]])
         ax.set_xticks([], minor=True)
     ax.xaxis.set_major_formatter(lambda step, _: short(step))
     ax.set(xlabel='training step', xlim=(steps.min(), steps.max()))

@@ -57,7 +57,9 @@ class live_curve:
     def figure(self) -> plt.Figure:
         "The curves so far"
         names = self.names or tuple(k for k in self.rows[-1] if not k.endswith('_stderr'))[:4]
-        fig, axs = plt.subplots(1, len(names), figsize=(3.2 * len(names), 2.2), squeeze=False)
+        fig, axs = plt.subplots(
+            1, len(names), figsize=(min(7.4, 3.2 * len(names)), 2.2), squeeze=False
+        )
         for ax, name in zip(axs[0], names):
             values = np.array([row[name] for row in self.rows])
             ax.plot(self.steps, values, color='C0', lw=0.7, alpha=0.5)
