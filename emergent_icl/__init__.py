@@ -1,10 +1,14 @@
 __version__ = "0.0.1"
 
 import os
+import warnings
+
+if os.environ.get('IN_TEST') and os.path.exists(f'{__path__[0]}/../settings.ini'):
+    # `nbdev_test` in a checkout: nothing that a module or a notebook calls is deprecated
+    for kind in (DeprecationWarning, FutureWarning):
+        warnings.filterwarnings('error', category=kind, module=r'emergent_icl\b|__main__$')
 
 if os.environ.get('EMERGENT_ICL_TYPECHECK'):  # shapes and types of every call, for tests
-    import warnings
-
     import jax
     import numpy as np
     from beartype import BeartypeConf, FrozenDict, beartype
@@ -14,5 +18,3 @@ if os.environ.get('EMERGENT_ICL_TYPECHECK'):  # shapes and types of every call, 
     alike |= {jax.Array: jax.Array | np.ndarray, np.ndarray: np.ndarray | np.generic}
     check_types = beartype(conf=BeartypeConf(hint_overrides=FrozenDict(alike)))
     install_import_hook('emergent_icl', 'emergent_icl.check_types')
-    for kind in (DeprecationWarning, FutureWarning):  # of what our modules or a notebook call
-        warnings.filterwarnings('error', category=kind, module=r'emergent_icl\b|__main__$')

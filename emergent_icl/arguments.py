@@ -58,7 +58,10 @@ def blame_the_input():
     except FloatingPointError:
         raise
     except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
-        raise UsageError(one_line(error) or type(error).__name__) from error
+        said = str(error).strip() or type(error).__name__
+        if said == 'MemoryError' or 'out of memory' in said.lower():
+            said = f'{said.splitlines()[0].rstrip(".")}. A smaller batch needs less memory.'
+        raise UsageError(one_line(said)) from error
 
 
 # %% ../nbs/90_arguments.ipynb #1430ae0a

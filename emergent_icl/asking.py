@@ -6,6 +6,7 @@
 __all__ = [
     'GRID',
     'finite',
+    'OfRun',
     'open_run',
     'numbers',
     'evaluation_rows',
@@ -56,16 +57,35 @@ def finite(value) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
 
 
-def open_run(folder: str | Path, images: Path | None = None):
+@dataclass(frozen=True, kw_only=True)
+class OfRun(Command):
+    "A command that asks a run, whose data may have moved"
+
+    images: Path | None = None
+    """Where the run's images are now. Default: where they were."""
+    text: Path | None = None
+    """Where its text is now. Default: where it was."""
+
+    def moved(self) -> dict:  # {field: path}
+        "Where data are now, as far as it was told"
+        return dict(images=self.images, text=self.text)
+
+
+def open_run(
+    folder: str | Path,
+    **moved: str | Path | None,  # images or text: where they are now; None: where they were
+):
     "A run, with its experiment; raises FileNotFoundError if there is none"
     run = runs.open(folder)
-    if images is not None:
-        found = experiments.experiment_of(run)
-        require(hasattr(found, 'images'), 'run', 'images', str(images), 'this run has none')
-        run.experiment = replace(found, images=str(images))
+    for field, path in moved.items():
+        if path is not None:
+            found = experiments.experiment_of(run)
+            require(hasattr(found, field), 'run', field, str(path), 'this run has none')
+            run.experiment = replace(found, **{field: str(path)})
     return run
 
 
+# %% ../nbs/93_asking.ipynb #numbers1
 def numbers(kind, name: str, text: str | None) -> list:  # '1e-5,1e-4'; None is an empty list
     "Numbers between commas; raises ValueError that names the option"
     found = []
@@ -120,7 +140,7 @@ def evaluation_table(found: list[dict]) -> str:  # from `evaluation_rows`
 
 # %% ../nbs/93_asking.ipynb #157e1c2a
 @dataclass(frozen=True)
-class Eval(OnHosts, Command):
+class Eval(OnHosts, OfRun):
     """Evaluate a checkpoint of a run on freshly drawn sequences, with standard errors."""
 
     folder: Positional[str]
@@ -136,8 +156,6 @@ class Eval(OnHosts, Command):
     """Sequences of each kind."""
     batch: PositiveInt = 250
     """Of these in memory at a time."""
-    images: Path | None = None
-    """Where the run's images are now. Default: where they were."""
 
     def devices(self):
         return 16
@@ -146,7 +164,7 @@ class Eval(OnHosts, Command):
         start = time.perf_counter()
         with blame_the_input():
             require(self.n >= 2, 'eval', 'n', self.n, 'must be at least 2')
-            run = open_run(self.folder, self.images)
+            run = open_run(self.folder, **self.moved())
             step = max(run.steps, default=0) if self.step is None else self.step
             modes = self.modes and [mode.strip() for mode in self.modes.split(',')]
             found = probes.evaluate(run, step, modes, self.seed, self.n, self.batch)
@@ -200,7 +218,7 @@ class Sampling(Command):
 
 # %% ../nbs/93_asking.ipynb #2ca0dc37
 @dataclass(frozen=True)
-class Llc(OnHosts, Sampling):
+class Llc(OnHosts, OfRun, Sampling):
     """Estimate the learning coefficient, with its error and a verdict, along a run."""
 
     folder: Positional[str]
@@ -217,8 +235,6 @@ class Llc(OnHosts, Sampling):
     """Let each checkpoint go to the minimum that descent reaches: at a high rate it is none."""
     out: Path | None = None
     """Where results go. Default: into the run's folder."""
-    images: Path | None = None
-    """Where the run's images are now. Default: where they were."""
     plot: bool = False
     """Draw the coefficient under the loss into llc.png."""
     track: tuple[Literal['wandb'], ...] = ()
@@ -343,7 +359,7 @@ def track_llc(asked: Llc, found: list[dict], name: str):
 def estimate_run(asked: Llc) -> dict:
     "What `emergent-icl llc` does; raises ValueError"
     start, settings = time.perf_counter(), llc_settings(asked)
-    run = open_run(asked.folder, asked.images)
+    run = open_run(asked.folder, **asked.moved())
     places, results = llc_places(asked, run), {}
     out = asked.out or run.folder
     check_writable(out, *['llc.png'] * asked.plot, option='--out')

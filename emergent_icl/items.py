@@ -7,6 +7,7 @@ __all__ = [
     'DRAWN',
     'ITEMS',
     'CLASSES',
+    'NAMED',
     'Items',
     'item_shape',
     'item_dtype',
@@ -110,12 +111,14 @@ def key_of(c, names) -> tuple:  # ((name, value), …)
     return tuple((name, getattr(c, name)) for name in names)
 
 
+NAMED = dict(omniglot='EMERGENT_ICL_OMNIGLOT', corpus='EMERGENT_ICL_CORPUS')
+
+
 def found_at(
     name: str,  # a path; or omniglot or corpus, the data of published experiments
 ) -> str:  # empty where there is nothing
     "Where data are: at a path, or where the environment says"
-    named = dict(omniglot='EMERGENT_ICL_OMNIGLOT', corpus='EMERGENT_ICL_CORPUS')
-    path = Path(os.environ.get(named.get(name, '')) or name).expanduser()
+    path = Path(os.environ.get(NAMED.get(name, '')) or name).expanduser()
     return str(path) if path.exists() else ''
 
 
@@ -125,9 +128,10 @@ def path_of(
     otherwise: str,  # what to ask for without data
 ) -> str:
     "Where data are; raises ValueError, which says what to do where they are missing"
-    variable = f'EMERGENT_ICL_{"OMNIGLOT" if field == "images" else "CORPUS"}'
-    rule = f'not found; set {variable} to its folder, give a path, or ask for {otherwise}'
-    require(found_at(name), 'experiment', field, name, rule)
+    ways = [f'give its path with --{field}', f'ask for {otherwise}']
+    if name in NAMED:
+        ways.insert(0, f'set {NAMED[name]} to its folder')
+    require(found_at(name), 'experiment', field, name, f'not found; {", or ".join(ways)}')
     return found_at(name)
 
 

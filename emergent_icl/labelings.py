@@ -319,8 +319,11 @@ def check_source(
             kind = parse_labeling(getattr(source, field))[0]
             check(source, (kind != 'unfixed' or source.pool >= distinct, field, pool))
     for group, needed in groups.items():
-        rule = f'needs at least {needed} classes in that group, it has {split.count(group)}'
-        require(split.count(group) >= needed, owner, 'split', group, rule)
+        rule = f'must be at least {needed}'
+        if group == 'common' and split.n_rare > max(needed, 10):  # as in recipes for laptops
+            more = max(needed, 10) - split.n_common
+            rule += f', such as --common {split.n_common + more} --rare {split.n_rare - more}'
+        require(split.count(group) >= needed, owner, group, split.count(group), rule)
         if needed > 1:  # the worst case: the most frequent classes came first
             rest = 1 - np.sort(split.weights(group))[::-1][: needed - 1].sum()
             rule = f'{needed - 1} of {needed} classes take all but {rest:.0e} of the draws'

@@ -73,9 +73,9 @@ from emergent_icl.panels import (
 
 from . import along, experiments, figures, looks, pictures, probes
 from .arguments import blame_the_input, check_writable
-from .asking import evaluation_rows, open_run, spread
+from .asking import OfRun, evaluation_rows, open_run, spread
 from .behavior import PROBES
-from .commands import Command, spelled
+from .commands import spelled
 from .core import PositiveInt, replacing, require
 from .levels import known_levels
 from .moments import moment
@@ -428,15 +428,15 @@ def write_report(
     path: Any = None,  # of the file; None: report.html in the folder
     experiment: Any = None,  # what was trained, where the folder does not say it
     n: int = 1000,  # sequences of each evaluation
-    images: Any = None,  # where the run's images are now; None: where they were
     progress: bool = True,  # bars
+    **moved: Any,  # images or text: where the run's data are now
 ) -> dict:  # the file, its sections with what is wrong with each, and what is missing
     "Write what is known of a run as one HTML file; raises FileNotFoundError if there is none"
     if (Path(folder) / 'sweep.json').exists():
         told, sections, where = SweepReport(folder), SWEEP_SECTIONS, Path(folder)
         lead = sweep_lead(told)
     else:
-        run = open_run(folder, images)
+        run = open_run(folder, **moved)
         told = RunReport(run, str(folder), experiment, n, progress)
         sections, where, lead = RUN_SECTIONS, run.folder, run_lead(told)
     made = {title: guarded(make, told) for title, make in sections.items()}
@@ -456,7 +456,7 @@ def write_report(
 
 # %% ../nbs/95_reports.ipynb #00cc872c
 @dataclass(frozen=True)
-class Report(Command):
+class Report(OfRun):
     """Write what is known of a run or a sweep as one HTML page, which needs no network."""
 
     folder: Positional[str]
@@ -465,8 +465,6 @@ class Report(Command):
     """The file. Default: report.html in the folder."""
     n: PositiveInt = 1000
     """Sequences of each evaluation."""
-    images: Path | None = None
-    """Where the run's images are now. Default: where they were."""
 
     def devices(self):
         return 16
@@ -477,7 +475,7 @@ class Report(Command):
             require(self.n >= 2, 'report', 'n', self.n, 'must be at least 2')
             if self.out:
                 check_writable(self.out.parent, self.out.name, option='--out')
-            made = write_report(self.folder, self.out, n=self.n, images=self.images)
+            made = write_report(self.folder, self.out, n=self.n, **self.moved())
         return made | dict(seconds=round(time.perf_counter() - start, 1))
 
     def table(self, result):
