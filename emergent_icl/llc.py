@@ -132,7 +132,7 @@ def _repr_html_(self: Estimate):
 def plot(self: Estimate):  # matplotlib figure
     "Running mean of every chain, its distance from w*, and the profile; burn-in is shaded"
     rows = 1 if self.profile is None else 2
-    fig, axs = plt.subplots(rows, 2, figsize=(9, 2.6 * rows), layout='constrained')
+    fig, axs = plt.subplots(rows, 2, figsize=(7.4, 2.4 * rows), layout='constrained')
     axs = axs.ravel()
     x, draws = self.trace.llc.values, np.arange(self.trace.sizes['draw']) + 1
     burn = self.settings['burn_in']
@@ -150,7 +150,7 @@ def plot(self: Estimate):  # matplotlib figure
         ax.set(xlabel='draw', ylabel=label, xlim=(0, max(len(draws), 1)))
     if self.profile is not None:
         self._curves(axs[2:])
-    fig.suptitle(self._lines()[0], fontsize=10)
+    fig.suptitle(self._lines()[0], fontsize='medium')
     return fig
 
 
