@@ -4,7 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    'WINDOW',
     'PILOT',
     'at_star',
     'shuffled_losses',
@@ -127,14 +126,11 @@ def gradient_noise(loss, params, free, batches, positions, control):
 
 
 # %% ../nbs/44_around.ipynb #258904c8
-WINDOW = 25  # steps of descent between two looks at the loss
-
-
 @partial(jax.jit, static_argnames='loss')
 def descend(loss, params, free, examples, index, held, nbeta, localization, rates, enough):
     "Accelerated descent on nbeta L + spring: gradient norm at w*; `held` losses there and below"
     flat, rebuild = flatten(params, free)
-    start = loss(rebuild(flat), held)
+    start, part = loss(rebuild(flat), held), len(rates) // 4  # steps between two looks at the loss
 
     def gradient(v, i):
         batch = examples if i is None else take(examples, i)
@@ -148,8 +144,8 @@ def descend(loss, params, free, examples, index, held, nbeta, localization, rate
 
     def window(carry):
         t, pair, _ = carry
-        pair = jax.lax.fori_loop(t, t + WINDOW, step, pair)
-        return t + WINDOW, pair, loss(rebuild(pair[0]), held)
+        pair = jax.lax.fori_loop(t, t + part, step, pair)
+        return t + part, pair, loss(rebuild(pair[0]), held)
 
     def goes_on(carry):  # until it has fallen by enough, or has clearly risen
         fell = nbeta * (start.mean() - carry[2].mean())
@@ -160,6 +156,7 @@ def descend(loss, params, free, examples, index, held, nbeta, localization, rate
     return slope, start, losses, below[0]
 
 
+# %% ../nbs/44_around.ipynb #258904c9
 @partial(jax.jit, static_argnames='loss')
 def rounding_of(loss, params, free, batch, positions):
     "Rounding of L at positions [C, P]: fourth difference over five points of a line to w*"
