@@ -39,6 +39,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from emergent_icl.sharding import (
+    Stacking,
     check_divides,
     constrain,
     constrain_like,
@@ -164,6 +165,7 @@ def make_program(
     step,  # from `make_step`
     experiment,  # what is trained
     source_of,  # `source_of(given, dials) -> source`
+    stacking,  # how equal layers are held meanwhile
 ):  # `program((given, start, stop), own) -> (own, losses [K], norms [K])`
     "Up to K steps of one replica; of the losses and norms the first `stop - start` count"
 
@@ -181,9 +183,9 @@ def make_program(
             return state, losses.at[t - start].set(loss), norms.at[t - start].set(norm)
 
         blank = jnp.zeros(experiment.steps_per_call)
-        state = {name: own[name] for name in STATE_FIELDS}
+        state = stacking.stack({name: own[name] for name in STATE_FIELDS})
         state, losses, norms = jax.lax.fori_loop(start, stop, body, (state, blank, blank))
-        return own | state, losses, norms
+        return own | stacking.unstack(state), losses, norms
 
     return program
 
@@ -367,8 +369,10 @@ def compile(
     init = over(partial(start_replica, experiment))
     places = self.place(jax.eval_shape(init, 0, jax.eval_shape(self.keys)), like)
     self.compile_start(init, places)
-    step = make_step(split_model(model)[0], experiment, like)
-    program = over(make_program(step, experiment, self.source_of))
+    stacking = Stacking(model)
+    graph, within, _ = stacking.inside
+    step = make_step(graph, experiment, like and within)
+    program = over(make_program(step, experiment, self.source_of, stacking))
     outs = places, self.heard, self.heard
     self.program = jax.jit(program, donate_argnums=1, out_shardings=outs)
     self.compile_probes(like)

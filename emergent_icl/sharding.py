@@ -10,6 +10,9 @@ __all__ = [
     'axis_names',
     'documented',
     'module_list',
+    'Stack',
+    'stack_and_rest',
+    'Stacking',
     'make_mesh',
     'rules',
     'check_divides',
@@ -31,6 +34,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
@@ -108,6 +112,81 @@ def documented(cls):  # an `nnx.Module`
 def module_list(modules):  # any iterable of `nnx.Module`
     "A list of submodules; Flax 0.11 takes plain lists and has no `nnx.List`"
     return getattr(nnx, 'List', list)(list(modules))
+
+
+# %% ../nbs/10_sharding.ipynb #scanmod1
+class Stack(nnx.Module):
+    "Modules that differ in the values of their arrays alone, as one with a leading axis"
+
+    def __init__(self, modules):
+        arrays = [nnx.state(module) for module in modules]
+        stacked = jax.tree.map(lambda *a: jnp.stack(a), *arrays)
+        self.n, self.all = len(modules), nnx.merge(nnx.graphdef(modules[0]), stacked)
+
+    def scan(
+        self,
+        apply,  # `apply(module, x) -> x`, of the same shape
+        x: jax.Array,
+        remat: bool = False,  # recompute each in the backward pass
+    ) -> jax.Array:
+        "Apply the modules one after another"
+        graph, stacked = nnx.split(self.all)
+        one = lambda x, own: (apply(nnx.merge(graph, own), x), None)  # noqa: E731
+        return jax.lax.scan(jax.checkpoint(one) if remat else one, x, stacked)[0]
+
+    def apart(self) -> list:
+        "The modules one by one"
+        graph, stacked = nnx.split(self.all)
+        each = [jax.tree.map(lambda a, i=i: a[i], stacked) for i in range(self.n)]
+        return [nnx.merge(graph, arrays) for arrays in each]
+
+
+def stack_and_rest(
+    modules,  # of a model, the first of them maybe a `Stack`
+    apart: bool = False,  # every module by itself, since somebody looks inside
+):  # (`Stack` or None, the modules behind it)
+    "What is run as a loop, and what one by one"
+    first, *rest = modules
+    if not isinstance(first, Stack):
+        return None, list(modules)
+    return (None, [*first.apart(), *rest]) if apart else (first, rest)
+
+
+# %% ../nbs/10_sharding.ipynb #scanmod2
+class Stacking:
+    "Equal layers as one inside a loop over steps, where a model's `config.scan_layers` says so"
+
+    def __init__(
+        self,
+        model: nnx.Module,  # its shapes
+    ):
+        self.on = getattr(getattr(model, 'config', None), 'scan_layers', False)
+        self.outside = self.inside = nnx.split(model, nnx.Param, ...)
+        if self.on:
+            make = lambda parts: self.turn(parts, parts[1])  # noqa: E731
+            self.inside = jax.eval_shape(make, self.outside)
+
+    def turn(self, parts, params):  # parts of the model as it is now: `outside` or `inside`
+        "Take a model with these parameters apart again, stacked if it was not, or else unstacked"
+        model = nnx.merge(parts[0], params, parts[2], copy=True)
+        *first, last = model.blocks
+        stacked = isinstance(first[0], Stack)
+        model.blocks = module_list([*first[0].apart(), last] if stacked else [Stack(first), last])
+        return nnx.split(model, nnx.Param, ...)
+
+    def over(self, tree, parts):
+        like = jax.tree.structure(parts[1])
+        alike = lambda part: jax.tree.structure(part) == like  # noqa: E731
+        one = lambda part: self.turn(parts, part)[1] if alike(part) else part  # noqa: E731
+        return jax.tree.map(one, tree, is_leaf=alike) if self.on else tree
+
+    def stack(self, tree):  # with parameters in it, or what has their structure, such as moments
+        "As it is held inside the loop"
+        return self.over(tree, self.outside)
+
+    def unstack(self, tree):
+        "As it is outside"
+        return self.over(tree, self.inside)
 
 
 # %% ../nbs/10_sharding.ipynb #01964a14
@@ -210,9 +289,10 @@ def shardings(
         keys = tuple(name.split('.'))
         for i in range(len(keys)):  # an optimizer puts its own keys before a parameter's
             axes, like = known.get(keys[i:], ((), None))
-            if like == shape:
-                cut = _spec(axes, shape, table, mesh, f'shardings: {name}')
-                return NamedSharding(mesh, P(*first, *cut))
+            extra = len(shape) - len(axes)  # axes in front: of a `Stack`
+            if like == shape[max(extra, 0) :]:
+                cut = _spec(axes, like, table, mesh, f'shardings: {name}')
+                return NamedSharding(mesh, P(*first, *[None] * extra, *cut))
         return NamedSharding(mesh, P(*first))
 
     return jax.tree_util.tree_map_with_path(place, tree)

@@ -31,7 +31,7 @@ from jaxtyping import Array, Float
 
 from .core import NonNegativeInt, PositiveFloat, PositiveInt, config, require
 from .encoders import check_tied
-from .sharding import constrain, documented, module_list, named
+from .sharding import constrain, documented, module_list, named, stack_and_rest
 
 # %% ../nbs/13_transformer.ipynb #a9280bfe
 _Positions = Literal['sinusoidal', 'learned', 'rotary', 'shortformer', 'none']
@@ -52,9 +52,7 @@ class Shape:
     n_layers: _Size = 2  # L; two are the fewest that can hold an induction head
     width: _Size = 64  # D, of the residual stream (both papers: 64)
     n_heads: PositiveInt = 4  # H, each of width K = D / H
-    mlp_width: Annotated[int, Interval(ge=0, le=10**6)] = (
-        0  # F, hidden units of an MLP after each attention; 0: none
-    )
+    mlp_width: Annotated[int, Interval(ge=0, le=10**6)] = 0  # F, hidden units of an MLP; 0: none
     positions: _Positions = 'sinusoidal'  # how a token's place is told
     max_time: PositiveFloat = 30.0  # longest wavelength / 2 pi, in tokens (Chan et al.: 30)
     rotary_share: Annotated[float, Interval(gt=0, le=1)] = 1.0  # of a head's width that is turned
@@ -75,6 +73,7 @@ class Shape:
     compute_dtype: _ComputeDtype = 'float32'  # of products and of the stream
     param_dtype: _ParamDtype = 'float32'  # of the parameters; the encoder's are its own
     remat: bool = False  # recompute each block in the backward pass: less memory, more time
+    scan_layers: bool = False  # train with all blocks but the last compiled once, as a loop
 
     def __post_init__(self):
         self.check_shape()
@@ -109,6 +108,8 @@ def check_shape(self: Shape):
     refuse(self.parallel and not self.mlp_width, 'parallel', 'needs an MLP, mlp_width')
     wide = self.attention == 'cudnn' and self.compute_dtype not in ('bfloat16', 'float16')
     refuse(wide, 'attention', f'takes 16 bits, not {self.compute_dtype}; use xla or auto')
+    loops = self.n_layers > 2 and not self.dropout
+    refuse(self.scan_layers and not loops, 'scan_layers', 'needs three layers and dropout=0')
     refuse(self.tied_output and self.output_bias, 'output_bias', 'needs tied_output=False')
 
 
@@ -403,19 +404,19 @@ def _read_out(model, x_BRD, see):
 
 
 # %% ../nbs/13_transformer.ipynb #9e107148
-def _apply(read, place_TD, tap, block, x_BTD):
-    return block(x_BTD, read, place_TD, tap)
-
-
 def _logits(model, batch, query_only, tap):
     c, see = model.config, tap or _untouched
     x_BTD, place_TD = _embed(model, batch)
     x_BTD = see('embed', x_BTD)
     last = model.encoder.read_at(x_BTD.shape[1], query_only)
-    for l, block in enumerate(model.blocks):
+    stack, blocks = stack_and_rest(model.blocks, apart=bool(tap))
+    if stack:
+        x_BTD = stack.scan(lambda block, x: block(x, slice(None), place_TD), x_BTD, c.remat)
+    for l, block in enumerate(blocks, c.n_layers - len(blocks)):
         read = last if l == c.n_layers - 1 and not tap else slice(None)
         named_tap = tap and (lambda name, value, l=l: tap(f'blocks.{l}.{name}', value))
-        apply = partial(_apply, read, place_TD, named_tap)
+        how = read, place_TD, named_tap
+        apply = lambda block, x: block(x, *how)  # noqa: E731, B023 (called at once)
         x_BTD = (nnx.remat(apply) if c.remat and not tap else apply)(block, x_BTD)
     return _read_out(model, x_BTD[:, last] if tap else x_BTD, see)
 
