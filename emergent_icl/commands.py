@@ -119,12 +119,9 @@ class Ls(Command):
         return dict(runs=json.loads(runs.ls(self.folder).to_json(orient='records')))
 
     def table(self, result):
-        found = pd.DataFrame(result['runs']).convert_dtypes()  # 40, not 40.0, beside a gap
-        return (
-            found.to_string(index=False, na_rep='')
-            if len(found)
-            else f'no runs below {self.folder}'
-        )
+        found = pd.DataFrame(result['runs']).convert_dtypes().astype(object)  # 40, not 40.0
+        found = found.where(found.notna(), '')
+        return found.to_string(index=False) if len(found) else f'no runs below {self.folder}'
 
 
 # %% ../nbs/92_commands.ipynb #49f51dc9
