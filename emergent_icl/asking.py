@@ -8,6 +8,7 @@ __all__ = [
     'finite',
     'OfRun',
     'open_run',
+    'check_text',
     'numbers',
     'evaluation_rows',
     'show_number',
@@ -83,6 +84,15 @@ def open_run(
             require(hasattr(found, field), 'run', field, str(path), 'this run has none')
             run.experiment = replace(found, **{field: str(path)})
     return run
+
+
+# %% ../nbs/93_asking.ipynb #c6f969b4
+def check_text(run):
+    "A model of tokens that was imported knows no text; raises ValueError until it is given"
+    imported = 'imported' in (run.config.get('data') or {})
+    known = not imported or getattr(experiments.experiment_of(run), 'text', None) != ''
+    rule = 'the model was imported, and its files do not tell its text; give --text PATH'
+    require(known, 'run', 'text', '', rule)
 
 
 # %% ../nbs/93_asking.ipynb #numbers1
@@ -165,6 +175,7 @@ class Eval(OnHosts, OfRun):
         with blame_the_input():
             require(self.n >= 2, 'eval', 'n', self.n, 'must be at least 2')
             run = open_run(self.folder, **self.moved())
+            check_text(run)
             step = max(run.steps, default=0) if self.step is None else self.step
             modes = self.modes and [mode.strip() for mode in self.modes.split(',')]
             found = probes.evaluate(run, step, modes, self.seed, self.n, self.batch)
@@ -360,6 +371,7 @@ def estimate_run(asked: Llc) -> dict:
     "What `emergent-icl llc` does; raises ValueError"
     start, settings = time.perf_counter(), llc_settings(asked)
     run = open_run(asked.folder, **asked.moved())
+    check_text(run)
     places, results = llc_places(asked, run), {}
     out = asked.out or run.folder
     check_writable(out, *['llc.png'] * asked.plot, option='--out')

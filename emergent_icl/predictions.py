@@ -200,7 +200,7 @@ def without_positions(
     require(ok, 'without_positions', 'positions', kind, 'must be of a Transformer, and not none')
     model = nnx.clone(model)
     for part in (model, *model.blocks, *(block.attention for block in model.blocks)):
-        part.config = replace(part.config, positions='none')
+        part.config = replace(part.config, positions='none', rotary_share=1.0)
     return model
 
 

@@ -248,7 +248,9 @@ def sequence_of(
     "What one of its sequences is, in words"
     batch = what
     if hasattr(what, 'sample'):
-        batch = jax.eval_shape(lambda: what.sample(jax.random.key(0), 2))
+        arrays = all(hasattr(leaf, 'shape') for leaf in jax.tree.leaves(what))  # or a stranger's
+        args = (what,) if arrays else ()
+        batch = jax.eval_shape(lambda *s: (s or (what,))[0].sample(jax.random.key(0), 2), *args)
     shapes = {name: jnp.shape(leaf)[1:] for name, leaf in named_leaves(batch).items()}
     parts = [f'{name} {list(shape)}' if shape else name for name, shape in shapes.items()]
     return f'{type(batch).__name__} of ' + ', '.join(parts)

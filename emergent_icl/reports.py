@@ -372,11 +372,16 @@ def missing(told: RunReport) -> str:
     behavior = set(told.names) - {'loss', 'grad_norm'}
     code = f"reports.write_report('{told.folder}', experiment=experiment)"
     rest, line = told.step < told.total and not told.run.running, partial(train_line, told)
+    own = 'imported' not in (told.run.config.get('data') or {})  # trained here
     found = (
-        (rest, 'The rest of the training', lambda: line(told.shown)),
-        (len(told.run.steps) < 3, 'Checkpoints', lambda: line('NEW', checkpoint_linear=20)),
-        (names and not behavior, 'Metrics of behavior', lambda: line('NEW', probes=tuple(names))),
-        (len(told.run.seeds) == 1, 'The spread over seeds', lambda: line('NEW', n_seeds=4)),
+        (own and rest, 'The rest of the training', lambda: line(told.shown)),
+        (own and len(told.run.steps) < 3, 'Checkpoints', lambda: line('NEW', checkpoint_linear=20)),
+        (
+            own and names and not behavior,
+            'Metrics of behavior',
+            lambda: line('NEW', probes=tuple(names)),
+        ),
+        (own and len(told.run.seeds) == 1, 'The spread over seeds', lambda: line('NEW', n_seeds=4)),
         (told.experiment is None, 'The slider, which needs your code', lambda: code),
         (told.run.steps and not told.kept, 'The learning coefficient', lambda: llc_line(told)),
     )
