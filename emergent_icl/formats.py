@@ -307,11 +307,13 @@ def lens_positions(settings: dict, found: dict, head: int) -> dict:  # width of 
 # %% ../nbs/18_formats.ipynb #8fa8dfac
 def lens_norm(t: Tensors, settings: dict, ours: str, theirs: str, width: int) -> dict:
     "A layer norm, a folded one with scale 1 and bias 0, or none"
+    kind = settings.get('normalization_type', settings.get('normalization', ''))
     if f'{theirs}.w' in t:
-        require(f'{theirs}.b' in t, 'lens', 'normalization_type', 'RMS', 'only LN and LNPre')
+        ok = f'{theirs}.b' in t and kind in ('', 'LN')
+        rule = 'a norm with scales must be LN, which has biases'
+        require(ok, 'lens', 'normalization_type', kind or 'RMS', rule)
         return norm_arrays(t, ours, theirs, '.w', '.b')
     rule = "the file has no scales; give 'LNPre' if they were folded, 'none' if there was no norm"
-    kind = settings.get('normalization_type', settings.get('normalization', ''))
     kind = 'none' if kind is None else kind
     require(kind in ('LNPre', 'none'), 'lens', 'normalization_type', kind, rule)
     one, zero = np.ones(width, np.float32), np.zeros(width, np.float32)

@@ -19,6 +19,8 @@ __all__ = [
     'fetch',
     'encoder_of',
     'build',
+    'Recorded',
+    'read_checked',
     'read_own',
     'read_source',
     'load',
@@ -103,7 +105,14 @@ def weight_files(path: Path) -> list:  # of paths
 def settings_beside(path: Path) -> dict:
     "What `config.json` says, if it is there"
     file = (path if path.is_dir() else path.parent) / 'config.json'
-    return json.loads(file.read_text()) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text())
+    except ValueError:
+        found = None
+    require(isinstance(found, dict), 'load', 'settings', str(file), 'must be a JSON object')
+    return found
 
 
 # %% ../nbs/19_imports.ipynb #16640d0f
@@ -189,6 +198,35 @@ def build(reading: Reading) -> Transformer:
     return nnx.merge(graph, jax.tree_util.tree_map_with_path(fill, params))
 
 
+# %% ../nbs/19_imports.ipynb #3b46f671
+class Recorded(dict):
+    "Settings that remember which of them were asked for"
+
+    asked = ()
+
+    def get(self, name, default=None):
+        self.asked = {*self.asked, name}
+        return super().get(name, default)
+
+    def __getitem__(self, name):
+        self.asked = {*self.asked, name}
+        return super().__getitem__(name)
+
+
+def read_checked(beside: dict, given: dict, arrays: dict) -> Reading:  # settings of file and caller
+    "As `formats.read`; raises ValueError for settings that nothing reads, or that the file denies"
+    settings = Recorded(beside | given)
+    reading = read(settings, arrays)
+    for name in given:
+        rule = f'{reading.format} has no use for it here'
+        require(name in settings.asked, 'load', name, given[name], rule)
+    layers = reading.config.n_layers
+    for name in ('n_layer', 'n_layers', 'num_hidden_layers'):
+        said = beside.get(name, layers)
+        require(said == layers, 'load', name, said, f'but the file has {layers} layers')
+    return reading
+
+
 # %% ../nbs/19_imports.ipynb #3b46f672
 OWN = 'emergent_icl'  # key in the header of a file of ours
 
@@ -211,7 +249,7 @@ def read_source(
         arrays, header = arrays | more, header | said
     if OWN in header:
         return read_own(header[OWN], arrays)
-    return read(settings_beside(path) | settings, arrays)
+    return read_checked(settings_beside(path), settings, arrays)
 
 
 def load(
