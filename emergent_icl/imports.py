@@ -218,8 +218,7 @@ def read_checked(beside: dict, given: dict, arrays: dict) -> Reading:  # setting
     settings = Recorded(beside | given)
     reading = read(settings, arrays)
     for name in given:
-        rule = f'{reading.format} has no use for it here'
-        require(name in settings.asked, 'load', name, given[name], rule)
+        require(name in settings.asked, 'load', name, given[name], 'this format has no use for it')
     layers = reading.config.n_layers
     for name in ('n_layer', 'n_layers', 'num_hidden_layers'):
         said = beside.get(name, layers)

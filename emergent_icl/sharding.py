@@ -115,6 +115,7 @@ def module_list(modules):  # any iterable of `nnx.Module`
 
 
 # %% ../nbs/10_sharding.ipynb #scanmod1
+@documented
 class Stack(nnx.Module):
     "Modules that differ in the values of their arrays alone, as one with a leading axis"
 
