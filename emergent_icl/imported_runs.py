@@ -103,7 +103,7 @@ def import_run(
         require(step not in places, 'import', 'revisions', revision, rule)
         places[step] = revision, place_of(source, revision)
     before = runs.open(folder) if (Path(folder) / 'config.json').is_file() else None
-    last = max([*places, before.config.steps if before else 0])
+    last = max([*places, before.config.get('steps', 0) if before else 0])
     readings = _checked(places, before, settings)
     reading = readings[min(places)]
     experiment = experiment_for(reading, last)

@@ -450,7 +450,9 @@ def trial(self: Star) -> str:
     most = int(np.clip(TRIAL / (100 * self.around.work), 3, 20))
     there = Star(self.around, dataclasses.replace(self.asked)).settle(most)
     fell, far = there.fall(self.asked.localization or self.scale), there.numbers
-    ends = f'w* moves by {far["settled_distance"]:.3g}' + f' in {most} descents' * (most < 20)
+    ends = f'w* moves by {far["settled_distance"]:.3g}' + f' in at most {most} descents' * (
+        most < 20
+    )
     return f'tried: settle=True: {ends}, and another descent gains {fell:.2g} of nbeta L'
 
 

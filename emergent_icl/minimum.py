@@ -291,6 +291,7 @@ def settle(self: Star, most: int = 20):
 def no_minimum(self: Star, gamma, fell, value, of):
     "The reason that a descent gives"
     told = f'w* is no minimum: descent under localization={gamma:.3g} lowers nbeta L by {fell:.3g}'
+    told += ' or more' * (fell >= max(1.0, value))  # it may have ended there
     return Reason('reject', 'descent', f'{told}, {fell / value:.0%} of the value {of}')
 
 

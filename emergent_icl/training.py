@@ -35,7 +35,7 @@ import logging
 import os
 import signal
 import threading
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -196,6 +196,8 @@ def record_of(
     "What is written into `config.json`"
     record = dict(asdict(experiment), kind=type(experiment).__name__, data=fingerprint(source))
     numbers = dict(prng=jax.config.jax_default_prng_impl, x64=jax.config.jax_enable_x64)
+    usual = {f.name: f.default for f in fields(experiment)}  # of settings newer than the run
+    record = {k: v for k, v in record.items() if not before or k in before or v != usual.get(k)}
     return record | {k: v for k, v in numbers.items() if not before or k in before}
 
 
